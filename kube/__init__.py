@@ -1,0 +1,1 @@
+"""A small, faithful Kubernetes control plane: five daemons that meet only through the state in etcd."""

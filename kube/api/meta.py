@@ -1,0 +1,272 @@
+"""What every object has: metadata, and the rules by which models become JSON and back.
+
+A model's attributes carry the wire's own names (`restartPolicy`, `podIP`), so the path in a validation error, the
+JSON and the code read the same. Two rules of Go's JSON encoding are kept, because clients can see them:
+
+* `omitempty`: a field that equals its default is not written. Lists and maps default to empty, strings to "".
+* fields without `omitempty` (a container's `restartCount`, a status' `replicas`) are always written: they are declared
+  with `always()`.
+
+Input is strict, as the API server's decoder is: a number where a string belongs is an error, an unknown field is
+dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar, Self
+
+import orjson
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+
+
+class Model(BaseModel):
+    """The base of every API type."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", use_attribute_docstrings=True, protected_namespaces=())
+
+    @classmethod
+    def parse(cls, data: bytes | str | Mapping[str, Any]) -> Self:
+        """Validate JSON (or what JSON decodes to) into a model. Raises pydantic.ValidationError."""
+        if isinstance(data, Mapping):
+            data = orjson.dumps(data)
+        return cls.model_validate_json(data)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object as JSON-ready data, without empty fields."""
+        result: dict[str, Any] = orjson.loads(self.to_json())
+        return result
+
+    def to_json(self) -> bytes:
+        """The object as compact JSON, without empty fields."""
+        return self.model_dump_json(exclude_defaults=True).encode()
+
+    def clone(self) -> Self:
+        """A deep copy that its owner may change (what an informer's cache holds is read-only)."""
+        return self.model_copy(deep=True)
+
+
+def always() -> Any:
+    """The default of a field that is written even when it is zero, like a Go field without `omitempty`.
+
+    None is never equal to a validated value, so the field is never taken for a default. Use it with the `Always*` types.
+    """
+    return Field(default=None, validate_default=True)
+
+
+AlwaysInt = Annotated[int, BeforeValidator(lambda v: 0 if v is None else v)]
+AlwaysBool = Annotated[bool, BeforeValidator(lambda v: False if v is None else v)]
+AlwaysStr = Annotated[str, BeforeValidator(lambda v: "" if v is None else v)]
+
+
+def _rfc3339(value: datetime) -> str:
+    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _rfc3339_micro(value: datetime) -> str:
+    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+Time = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str)]
+"""A moment, to the second, as RFC 3339 in UTC."""
+
+MicroTime = Annotated[datetime, PlainSerializer(_rfc3339_micro, return_type=str)]
+"""A moment, to the microsecond, as RFC 3339 in UTC."""
+
+IntOrString = int | str
+
+
+def now() -> datetime:
+    """The present moment, to the second: the resolution of `Time`, so that what is written equals what is read back."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+class OwnerReference(Model):
+    """The object that an object belongs to; the garbage collector deletes what no living owner claims."""
+
+    apiVersion: AlwaysStr = always()
+    """API version of the owner."""
+    kind: AlwaysStr = always()
+    """Kind of the owner."""
+    name: AlwaysStr = always()
+    """Name of the owner."""
+    uid: AlwaysStr = always()
+    """UID of the owner: a new object of the same name is another owner."""
+    controller: bool | None = None
+    """True if the owner is the one controller that manages this object."""
+    blockOwnerDeletion: bool | None = None
+    """True if foreground deletion of the owner waits for this object."""
+
+
+class ManagedFieldsEntry(Model):
+    """Which manager set which fields, for server-side apply."""
+
+    manager: str = ""
+    """Name of the workflow that manages the fields."""
+    operation: str = ""
+    """`Apply` or `Update`."""
+    apiVersion: str = ""
+    """Version of the resource that the fields are of."""
+    time: Time | None = None
+    """When the entry was last changed."""
+    fieldsType: str = ""
+    """Format of `fieldsV1`: always `FieldsV1`."""
+    fieldsV1: dict[str, Any] | None = None
+    """The set of fields, as a trie of `f:<name>`, `k:<keys>`, `v:<value>`."""
+    subresource: str = ""
+    """The subresource through which the fields were set."""
+
+
+class ObjectMeta(Model):
+    """Metadata that every stored object has."""
+
+    name: str = ""
+    """Name, unique in its namespace and kind. Cannot be changed."""
+    generateName: str = ""
+    """Prefix from which the server makes a unique name when `name` is empty."""
+    namespace: str = ""
+    """Namespace the object is in; empty for cluster-scoped kinds."""
+    uid: str = ""
+    """Unique in time and space; made by the server."""
+    resourceVersion: str = ""
+    """Opaque version of the object: the etcd revision of its last change. Never stored in the value."""
+    generation: int = 0
+    """Sequence number of the wanted state; raised on every change of the spec."""
+    creationTimestamp: Time | None = None
+    """When the object was created; set by the server."""
+    deletionTimestamp: Time | None = None
+    """When a graceful deletion will be over; set by the server when a deletion is asked for."""
+    deletionGracePeriodSeconds: int | None = None
+    """Seconds the object has to end by itself once deletion is asked for."""
+    labels: dict[str, str] = {}
+    """Keys and values that selectors match."""
+    annotations: dict[str, str] = {}
+    """Keys and values for tools; never selected by."""
+    ownerReferences: list[OwnerReference] = []
+    """Objects this one depends on."""
+    finalizers: list[str] = []
+    """Names that must all be removed before the object goes away."""
+    selfLink: str = ""
+    """Deprecated; empty since Kubernetes 1.20."""
+    managedFields: list[ManagedFieldsEntry] = []
+    """Who manages which field."""
+
+    def controller(self) -> OwnerReference | None:
+        """The owner that manages this object, if any."""
+        return next((ref for ref in self.ownerReferences if ref.controller), None)
+
+
+class Object(Model):
+    """A stored object. `kind` and `apiVersion` belong to the class; they are written first."""
+
+    kind: ClassVar[str]
+    apiVersion: ClassVar[str] = "v1"
+
+    metadata: ObjectMeta = Field(default_factory=ObjectMeta)
+    """Standard object metadata."""
+
+    def to_json(self) -> bytes:
+        """The object as compact JSON that begins `{"kind":…,"apiVersion":…,"metadata":{`."""
+        head = f'{{"kind":"{self.kind}","apiVersion":"{self.apiVersion}"'
+        body = self.model_dump_json(exclude_defaults=True)
+        return f"{head},{body[1:]}".encode() if body != "{}" else f"{head}}}".encode()
+
+    @property
+    def name(self) -> str:
+        return self.metadata.name
+
+    @property
+    def namespace(self) -> str:
+        return self.metadata.namespace
+
+    @property
+    def key(self) -> str:
+        """`namespace/name`, or `name` for a cluster-scoped object: how caches and queues name it."""
+        return key(self.metadata.namespace, self.metadata.name)
+
+
+def key(namespace: str, name: str) -> str:
+    """The cache key of an object."""
+    return f"{namespace}/{name}" if namespace else name
+
+
+def split_key(key: str) -> tuple[str, str]:
+    """Namespace (possibly empty) and name of a cache key."""
+    namespace, _, name = key.rpartition("/")
+    return namespace, name
+
+
+class LabelSelectorRequirement(Model):
+    """One condition of a set-based selector."""
+
+    key: AlwaysStr = always()
+    """The label's key."""
+    operator: AlwaysStr = always()
+    """`In`, `NotIn`, `Exists` or `DoesNotExist`."""
+    values: list[str] = []
+    """The values that `In` and `NotIn` look at."""
+
+
+class LabelSelector(Model):
+    """A selector over labels; all conditions must hold, and an empty one matches everything."""
+
+    matchLabels: dict[str, str] = {}
+    """Labels that must have exactly these values."""
+    matchExpressions: list[LabelSelectorRequirement] = []
+    """Set-based conditions."""
+
+
+class ListMeta(Model):
+    """Metadata of a list."""
+
+    resourceVersion: str = ""
+    """Version of the collection: where a watch goes on."""
+    continue_: str = Field(default="", alias="continue")
+    """Token of the next page, if there is one."""
+    remainingItemCount: int | None = None
+    """How many items the following pages hold."""
+
+
+class DeleteOptions(Model):
+    """What a delete request may ask for."""
+
+    gracePeriodSeconds: int | None = None
+    """Seconds to end gracefully; 0 deletes at once."""
+    preconditions: Preconditions | None = None
+    """What must be true of the object for the deletion to happen."""
+    propagationPolicy: str | None = None
+    """`Orphan`, `Background` or `Foreground`."""
+    orphanDependents: bool | None = None
+    """Deprecated form of `propagationPolicy`."""
+    dryRun: list[str] = []
+    """`All`: check everything, store nothing."""
+
+
+class Preconditions(Model):
+    """Conditions on the object that a request names."""
+
+    uid: str | None = None
+    """The UID it must have."""
+    resourceVersion: str | None = None
+    """The resourceVersion it must have."""
+
+
+DeleteOptions.model_rebuild()
+
+
+class Condition(Model):
+    """One aspect of an object's state, in the standard form."""
+
+    type: AlwaysStr = always()
+    """Name of the condition."""
+    status: AlwaysStr = always()
+    """`True`, `False` or `Unknown`."""
+    observedGeneration: int = 0
+    """Generation of the spec that the condition was computed from."""
+    lastTransitionTime: Time | None = None
+    """When `status` last changed."""
+    reason: AlwaysStr = always()
+    """Why, as one CamelCase word."""
+    message: AlwaysStr = always()
+    """Why, in words."""

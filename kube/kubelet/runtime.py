@@ -1,0 +1,294 @@
+"""What the kubelet asks of a container engine: sandboxes, containers, images, and news of them.
+
+The shape is that of Kubernetes' container runtime interface, cut down to what a pod needs. Two implementations pass
+one contract suite: `docker.py`, on a real engine, and `fake.py`, in memory, for tests and hollow nodes.
+
+A *sandbox* is the pod's pause container: it owns the network namespace (and IP) that the pod's containers share. All
+names and labels that let a restarted kubelet recognise its containers are made here, so that both runtimes agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Protocol
+
+# Labels on every container the kubelet makes, named as Kubernetes names them (pkg/kubelet/types/labels.go).
+POD_NAME = "io.kubernetes.pod.name"
+POD_NAMESPACE = "io.kubernetes.pod.namespace"
+POD_UID = "io.kubernetes.pod.uid"
+CONTAINER_NAME = "io.kubernetes.container.name"
+CONTAINER_TYPE = "io.kubernetes.docker.type"
+"""`podsandbox` or `container`."""
+SANDBOX_ID = "io.kubernetes.sandbox.id"
+CONTAINER_HASH = "io.kubernetes.container.hash"
+RESTART_COUNT = "io.kubernetes.container.restartCount"
+GRACE_PERIOD = "io.kubernetes.pod.terminationGracePeriod"
+NODE_NAME = "io.kubernetes.node.name"
+"""Ours: the kubelet the container belongs to, so that several may share one engine."""
+
+
+@dataclass(frozen=True, slots=True)
+class PodId:
+    """Which pod a container belongs to."""
+
+    namespace: str
+    name: str
+    uid: str
+
+
+class State(Enum):
+    """Where a container is in its life."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    EXITED = "exited"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class PortMapping:
+    """A port of the pod that is published on the host."""
+
+    container_port: int
+    host_port: int
+    protocol: str = "TCP"
+    host_ip: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A path of the host, seen inside a container."""
+
+    host_path: str
+    container_path: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """Limits of a container, as the engine wants them."""
+
+    cpu_shares: int = 2
+    cpu_quota: int = 0
+    """Microseconds of CPU in each period; 0: no limit."""
+    cpu_period: int = 100_000
+    memory: int = 0
+    """Bytes; 0: no limit."""
+    oom_score_adj: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxConfig:
+    """A sandbox to make."""
+
+    pod: PodId
+    attempt: int = 0
+    hostname: str = ""
+    image: str = "kube/pause"
+    host_network: bool = False
+    ports: Sequence[PortMapping] = ()
+    dns_servers: Sequence[str] = ()
+    dns_searches: Sequence[str] = ()
+    dns_options: Sequence[str] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerConfig:
+    """A container to make in a sandbox."""
+
+    pod: PodId
+    name: str
+    image: str
+    attempt: int = 0
+    hash: str = ""
+    """Of the container's spec: a container of another hash is another version and is replaced."""
+    command: Sequence[str] | None = None
+    """Replaces the image's entrypoint; None keeps it."""
+    args: Sequence[str] | None = None
+    """Replaces the image's cmd; None keeps it (unless `command` is given)."""
+    env: Sequence[tuple[str, str]] = ()
+    working_dir: str = ""
+    mounts: Sequence[Mount] = ()
+    resources: Resources = field(default_factory=Resources)
+    tty: bool = False
+    stdin: bool = False
+    stdin_once: bool = False
+    privileged: bool = False
+    user: str = ""
+    grace_period: int = 30
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxStatus:
+    """A sandbox as it is."""
+
+    id: str
+    pod: PodId
+    attempt: int
+    state: State
+    created_at: datetime
+    ip: str = ""
+    """The pod's address; empty with host network, or when not running."""
+    host_network: bool = False
+    pid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerStatus:
+    """A container as it is."""
+
+    id: str
+    pod: PodId
+    name: str
+    attempt: int
+    state: State
+    image: str
+    image_id: str
+    sandbox_id: str
+    hash: str = ""
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    exit_code: int = 0
+    oom_killed: bool = False
+    error: str = ""
+    """What the engine said when it could not start the container."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something happened to a container or sandbox of this pod: look at it. Empty pod: look at everything."""
+
+    pod: PodId | None
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image that the engine has."""
+
+    id: str
+    names: Sequence[str]
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ExecResult:
+    """What a command run in a container came to."""
+
+    exit_code: int
+    output: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What a node reports of its engine."""
+
+    version: str
+    name: str = "docker"
+
+
+class RuntimeFailure(Exception):
+    """The engine refused or failed; the message is its own. `reason` is Kubernetes' word for it, if it has one."""
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class ImageNotFound(RuntimeFailure):
+    """The image is not on the node, or not in its registry."""
+
+
+class NoSuchContainer(RuntimeFailure):
+    """The container is gone."""
+
+
+class EngineUnavailable(RuntimeFailure):
+    """The engine does not answer."""
+
+
+class Runtime(Protocol):
+    """A container engine. Any call may raise RuntimeFailure; none blocks the event loop."""
+
+    async def info(self) -> EngineInfo:
+        """Of the engine; raises EngineUnavailable when it does not answer."""
+
+    async def list_sandboxes(self) -> list[SandboxStatus]:
+        """This node's sandboxes, of every state."""
+
+    async def list_containers(self) -> list[ContainerStatus]:
+        """This node's containers (not sandboxes), of every state, with everything a status needs."""
+
+    async def pod_status(self, uid: str) -> tuple[list[SandboxStatus], list[ContainerStatus]]:
+        """One pod's sandboxes and containers, newest first."""
+
+    async def run_sandbox(self, config: SandboxConfig) -> SandboxStatus:
+        """Create and start a sandbox. Idempotent by name: a leftover of the same name is removed first."""
+
+    async def stop_sandbox(self, sandbox_id: str) -> None:
+        """Kill it at once; no error if it is gone."""
+
+    async def remove_sandbox(self, sandbox_id: str) -> None:
+        """Remove it; no error if it is gone."""
+
+    async def create_container(self, sandbox_id: str, config: ContainerConfig) -> str:
+        """Create a container in a sandbox's namespaces; returns its id. Idempotent by name as run_sandbox is.
+
+        Raises ImageNotFound.
+        """
+
+    async def start_container(self, container_id: str) -> None:
+        """Start it. Raises RuntimeFailure with the engine's message when the command cannot be run."""
+
+    async def stop_container(self, container_id: str, grace: float) -> None:
+        """SIGTERM, and SIGKILL after `grace` seconds; returns when it has ended. No error if it is gone."""
+
+    async def remove_container(self, container_id: str) -> None:
+        """Remove it, killing it first if needed; no error if it is gone."""
+
+    async def exec(self, container_id: str, command: Sequence[str], timeout: float) -> ExecResult:
+        """Run a command to its end. Raises TimeoutError."""
+
+    def logs(
+        self,
+        container_id: str,
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        since: datetime | None = None,
+        timestamps: bool = False,
+    ) -> AsyncIterator[bytes]:
+        """Chunks of what the container wrote (stdout and stderr as they came), streamed. Raises NoSuchContainer."""
+
+    async def image(self, name: str) -> Image | None:
+        """The image that a name stands for on this node."""
+
+    async def pull(self, name: str) -> Image:
+        """Fetch an image. Raises ImageNotFound or RuntimeFailure with the engine's words."""
+
+    async def list_images(self) -> list[Image]:
+        """All images on the node."""
+
+    def changes(self) -> AsyncIterator[Change]:
+        """News, without end, across engine restarts: after a break in the stream comes a Change(None)."""
+
+    async def close(self) -> None:
+        """Let go of the engine; containers go on."""
+
+
+def container_name(config: ContainerConfig) -> str:
+    """`k8s_<container>_<pod>_<namespace>_<uid>_<attempt>`"""
+    pod = config.pod
+    return f"k8s_{config.name}_{pod.name}_{pod.namespace}_{pod.uid}_{config.attempt}"
+
+
+def sandbox_name(config: SandboxConfig) -> str:
+    """`k8s_POD_<pod>_<namespace>_<uid>_<attempt>`"""
+    pod = config.pod
+    return f"k8s_POD_{pod.name}_{pod.namespace}_{pod.uid}_{config.attempt}"

@@ -1,0 +1,41 @@
+"""Servers that integration tests use. A missing one is a skip on a laptop and a failure in CI."""
+
+from __future__ import annotations
+
+import os
+import socket
+from urllib.parse import urlsplit
+
+import pytest
+
+ETCD = os.environ.get("KUBE_TEST_ETCD", "http://127.0.0.1:2379")
+
+
+def unavailable(what: str) -> None:
+    """Skip the test on a laptop; fail it in CI, where everything must run."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{what} is needed, and is not here")
+    pytest.skip(f"{what} is needed, and is not here")
+
+
+@pytest.fixture(scope="session")
+def etcd_endpoint() -> str:
+    """The URL of a real etcd that answers. Tests keep to keys of their own."""
+    url = urlsplit(ETCD)
+    try:
+        socket.create_connection((url.hostname or "127.0.0.1", url.port or 2379), timeout=1).close()
+    except OSError:
+        unavailable(f"etcd at {ETCD}")
+    return ETCD
+
+
+@pytest.fixture(scope="session")
+def docker_engine() -> str:
+    """The path of the socket of a real Docker engine that answers."""
+    path = "/var/run/docker.sock"
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except OSError:
+            unavailable("a Docker engine")
+    return path
