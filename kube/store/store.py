@@ -7,7 +7,7 @@ writes; a key's `revision` is its `mod_revision`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -106,6 +106,14 @@ class Unavailable(Exception):
     """The store cannot be reached, or did not answer in time. A write may or may not have happened."""
 
 
+class TooLarge(Exception):
+    """The transaction is larger than the store takes (etcd: 1.5 MiB)."""
+
+
+class LeaseNotFound(Exception):
+    """The lease of a Put has run out: grant another."""
+
+
 class Store(Protocol):
     """A key-value store with revisions, transactions and watches. Any call may raise Unavailable."""
 
@@ -121,7 +129,7 @@ class Store(Protocol):
     async def txn(self, compares: Sequence[Compare], ops: Sequence[Op]) -> TxnResult:
         """Write all or nothing: `ops` happen, at one revision, if every comparison holds."""
 
-    def watch(self, prefix: str, revision: int) -> AsyncIterator[WatchBatch]:
+    def watch(self, prefix: str, revision: int) -> AsyncGenerator[WatchBatch, None]:
         """Every change under a prefix from `revision` on (that revision included), without end.
 
         Raises Compacted, or Unavailable when the stream breaks: watch again from the last batch's revision + 1.

@@ -1,0 +1,196 @@
+"""The gRPC connection to etcd's members: which one a call goes to, how long it may take, what its errors mean.
+
+One channel a member, opened when the first call is made (grpc.aio binds itself to the running event loop). Calls go
+to one member until it fails; then to whichever is connected first. A call made while none is connected waits, until
+its deadline, so that a restart of etcd is a pause and not an error. A request is sent a second time only if it changes
+nothing: after a lost connection nobody knows what became of a write.
+
+No exception of gRPC leaves this module: a caller sees what kube/store/store.py declares.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import grpc
+import grpc.aio
+from aetcd import rpc
+
+from kube.store.store import Compacted, LeaseNotFound, TooLarge, Unavailable
+
+OPTIONS = [
+    # A range or a watch of thousands of pods is far larger than gRPC's 4 MiB.
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    # A dead peer is noticed within 10 s. etcd takes a client for hostile that pings more often than every 5 s, or
+    # while no call is open (--grpc-keepalive-min-time).
+    ("grpc.keepalive_time_ms", 6000),
+    ("grpc.keepalive_timeout_ms", 4000),
+    ("grpc.keepalive_permit_without_calls", 0),
+    ("grpc.http2.max_pings_without_data", 0),
+    # An etcd that is back is found within a second.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1000),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.use_local_subchannel_pool", 1),
+    # etcd is local; a proxy that the environment names is for the world outside.
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.service_config_disable_resolution", 1),
+]
+
+READY = grpc.ChannelConnectivity.READY
+
+
+class Member:
+    """One member's channel, and the calls that the store makes over it."""
+
+    def __init__(self, endpoint: str, credentials: grpc.ChannelCredentials | None) -> None:
+        url = urlsplit(endpoint if "://" in endpoint else f"http://{endpoint}")
+        if url.scheme not in ("http", "https") or not url.hostname:
+            raise ValueError(f"etcd endpoint {endpoint!r}: must be http://host:port or https://host:port")
+        target = f"{url.netloc}" if url.port else f"{url.netloc}:2379"
+        self.endpoint = endpoint
+        self.channel: Any
+        if url.scheme == "https":
+            self.channel = grpc.aio.secure_channel(
+                target, credentials or grpc.ssl_channel_credentials(), options=OPTIONS
+            )
+        else:
+            self.channel = grpc.aio.insecure_channel(target, options=OPTIONS)
+        kv = rpc.KVStub(self.channel)
+        self.range = kv.Range
+        self.txn = kv.Txn
+        self.compact = kv.Compact
+        self.grant = rpc.LeaseStub(self.channel).LeaseGrant
+        self.watch = rpc.WatchStub(self.channel).Watch
+
+
+Method = Callable[[Member], Any]
+RANGE: Method = attrgetter("range")
+TXN: Method = attrgetter("txn")
+COMPACT: Method = attrgetter("compact")
+GRANT: Method = attrgetter("grant")
+
+
+class Connection:
+    """etcd, whichever of its members answers."""
+
+    def __init__(
+        self, endpoints: Sequence[str], *, timeout: float, ca: str = "", cert: str = "", key: str = ""
+    ) -> None:
+        if not endpoints:
+            raise ValueError("no etcd endpoint is given")
+        self.timeout = timeout
+        self.closed = False
+        self._endpoints = list(endpoints)
+        self._files = (ca, cert, key)
+        self._members: list[Member] = []
+        self._current: Member | None = None
+        self._connecting: asyncio.Task[Member] | None = None
+
+    def __str__(self) -> str:
+        return f"etcd at {','.join(self._endpoints)}"
+
+    async def call(self, method: Method, request: Any, *, repeatable: bool) -> Any:
+        """The answer to a request, within the timeout. `repeatable`: sending it twice does no harm (a read)."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.timeout
+        while True:
+            member = await self.member(deadline)
+            try:
+                return await method(member)(request, timeout=deadline - loop.time())
+            except grpc.aio.AioRpcError as error:
+                failure = self.failure(error)
+                if not isinstance(failure, Unavailable):
+                    raise failure from None
+                self.avoid(member)
+                if not repeatable or loop.time() >= deadline:
+                    raise failure from None
+            except asyncio.CancelledError:
+                self.raise_if_closed()
+                raise
+            # The member is connected and refuses (it has no leader, say): do not spin.
+            await asyncio.sleep(0.05)
+
+    async def member(self, deadline: float) -> Member:
+        """A member that is connected. Raises Unavailable when there is none by the deadline."""
+        current = self._current
+        if current is not None and current.channel.get_state() is READY:
+            return current
+        if self.closed:
+            raise Unavailable(f"{self}: the connection is closed")
+        if self._connecting is None or self._connecting.done():
+            self._connecting = asyncio.create_task(self._connect(), name=f"connect to {self}")
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await asyncio.shield(self._connecting)
+        except TimeoutError:
+            raise Unavailable(f"{self}: no connection within {self.timeout:g} s") from None
+        except asyncio.CancelledError:
+            self.raise_if_closed()
+            raise
+
+    async def _connect(self) -> Member:
+        """Wait for the first member that is connected, those behind the last used one first, and use it from now on."""
+        if not self._members:
+            credentials = self._credentials()
+            self._members = [Member(endpoint, credentials) for endpoint in self._endpoints]
+        waiting = {asyncio.create_task(_connected(member)): member for member in self._members}
+        try:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
+        self._current = next(member for task, member in waiting.items() if task in done)
+        return self._current
+
+    def avoid(self, member: Member) -> None:
+        """Prefer the other members from now on: this one failed."""
+        if member is self._current:
+            self._current = None
+            self._members.remove(member)
+            self._members.append(member)
+
+    def _credentials(self) -> grpc.ChannelCredentials | None:
+        if not any(endpoint.startswith("https:") for endpoint in self._endpoints):
+            return None
+        ca, cert, key = (Path(name).read_bytes() if name else None for name in self._files)
+        return grpc.ssl_channel_credentials(root_certificates=ca, private_key=key, certificate_chain=cert)
+
+    def raise_if_closed(self) -> None:
+        """Turn the cancellation by which gRPC reports its own closing into Unavailable; a true one stays one."""
+        task = asyncio.current_task()
+        if self.closed and (task is None or not task.cancelling()):
+            raise Unavailable(f"{self}: the connection is closed") from None
+
+    def failure(self, error: grpc.aio.AioRpcError) -> Exception:
+        """What an error of gRPC means in the store's words."""
+        code, details = error.code(), error.details() or ""
+        if code is grpc.StatusCode.OUT_OF_RANGE and "compacted" in details:
+            return Compacted(0)
+        if code is grpc.StatusCode.NOT_FOUND and "lease" in details:
+            return LeaseNotFound(details)
+        if code is grpc.StatusCode.INVALID_ARGUMENT:
+            return TooLarge(details) if "too large" in details else ValueError(details)
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            return Unavailable(f"{self}: no answer within {self.timeout:g} s")
+        return Unavailable(f"{self}: {details or code.name}")
+
+    async def close(self) -> None:
+        """Break every call, and disconnect."""
+        self.closed = True
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.wait([self._connecting])
+        for member in self._members:
+            await member.channel.close(None)
+        self._members, self._current = [], None
+
+
+async def _connected(member: Member) -> None:
+    await member.channel.channel_ready()

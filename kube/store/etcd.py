@@ -1,0 +1,183 @@
+"""The store, as it is in etcd: its gRPC messages, built and read without anything in between.
+
+`aetcd` supplies the generated stubs. Its own client is left out: its watcher loses what a faithful watch needs (which
+changes belong to one transaction, up to which revision all was seen, why a watch ended).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+
+import grpc.aio
+from aetcd import rpc
+
+from kube.store.connection import COMPACT, GRANT, RANGE, TXN, Connection
+from kube.store.store import (
+    Change,
+    Compacted,
+    Compare,
+    KeyValue,
+    Op,
+    Page,
+    Put,
+    TxnResult,
+    Unavailable,
+    WatchBatch,
+)
+
+PAGE = 1000
+"""Keys that one answer holds at most; a longer list is read in several, all of the first one's revision."""
+
+
+class EtcdStore:
+    """A Store in etcd. Usable in one event loop; connects when it is first used."""
+
+    def __init__(
+        self, endpoints: Sequence[str], *, timeout: float = 5.0, ca: str = "", cert: str = "", key: str = ""
+    ) -> None:
+        """`timeout`: seconds that a call may take. `ca`, `cert`, `key`: files, for endpoints that are https."""
+        self._etcd = Connection(endpoints, timeout=timeout, ca=ca, cert=cert, key=key)
+
+    async def get(self, key: str) -> tuple[KeyValue | None, int]:
+        answer = await self._etcd.call(RANGE, rpc.RangeRequest(key=_encode(key)), repeatable=True)
+        return (_key_value(answer.kvs[0]) if answer.kvs else None), answer.header.revision
+
+    async def revision(self) -> int:
+        answer = await self._etcd.call(RANGE, rpc.RangeRequest(key=b"\0", count_only=True), repeatable=True)
+        return int(answer.header.revision)
+
+    async def list(self, prefix: str, *, limit: int = 0, after: str = "", revision: int = 0) -> Page:
+        start, end = _range(prefix)
+        if after:
+            start = max(start, _encode(after) + b"\0")
+        items: list[KeyValue] = []
+        while True:
+            size = min(limit - len(items), PAGE) if limit else PAGE
+            request = rpc.RangeRequest(key=start, range_end=end, limit=size, revision=revision)
+            try:
+                answer = await self._etcd.call(RANGE, request, repeatable=True)
+            except Compacted:
+                raise Compacted(await self._compacted()) from None
+            revision = revision or answer.header.revision
+            items += map(_key_value, answer.kvs)
+            remaining = answer.count - len(answer.kvs)
+            if not answer.more or (limit and len(items) >= limit):
+                return Page(items, revision, remaining)
+            start = answer.kvs[-1].key + b"\0"
+
+    async def txn(self, compares: Sequence[Compare], ops: Sequence[Op]) -> TxnResult:
+        keys = [_encode(compare.key) for compare in compares]
+        request = rpc.TxnRequest(
+            compare=[
+                rpc.Compare(key=key, target=_MOD, result=_EQUAL, mod_revision=compare.revision)
+                for key, compare in zip(keys, compares, strict=True)
+            ],
+            success=[_request_op(op) for op in ops],
+            failure=[rpc.RequestOp(request_range=rpc.RangeRequest(key=key)) for key in keys],
+        )
+        answer = await self._etcd.call(TXN, request, repeatable=False)
+        if answer.succeeded:
+            return TxnResult(True, answer.header.revision)
+        found = [_key_value(kv) for response in answer.responses for kv in response.response_range.kvs]
+        return TxnResult(False, answer.header.revision, {kv.key: kv for kv in found})
+
+    async def watch(self, prefix: str, revision: int) -> AsyncGenerator[WatchBatch, None]:
+        start, end = _range(prefix)
+        request = rpc.WatchCreateRequest(
+            key=start, range_end=end, start_revision=revision, prev_kv=True, progress_notify=True
+        )
+        async for answer in self._stream(request):
+            if answer.compact_revision:
+                raise Compacted(answer.compact_revision)
+            if answer.canceled:
+                raise Unavailable(f"{self._etcd}: watch of {prefix} cancelled: {answer.cancel_reason}")
+            if answer.events:
+                changes = [_change(event) for event in answer.events]
+                # Not the header's revision: a watch that catches up gets 1,000 revisions at a time, each under the
+                # header of the present one.
+                yield WatchBatch(changes, changes[-1].revision)
+            elif not answer.created:
+                yield WatchBatch([], answer.header.revision)
+
+    async def grant(self, ttl: int) -> int:
+        answer = await self._etcd.call(GRANT, rpc.LeaseGrantRequest(TTL=ttl), repeatable=True)
+        return int(answer.ID)
+
+    async def compact(self, revision: int) -> None:
+        try:
+            await self._etcd.call(COMPACT, rpc.CompactionRequest(revision=revision), repeatable=True)
+        except Compacted:
+            return
+
+    async def close(self) -> None:
+        await self._etcd.close()
+
+    async def _stream(self, request: Any) -> AsyncGenerator[Any, None]:
+        """The answers to one watch, in a stream of its own. Raises Unavailable when it breaks."""
+        deadline = asyncio.get_running_loop().time() + self._etcd.timeout
+        member = await self._etcd.member(deadline)
+        # A member that lost its leader ends the stream, where it would otherwise be silent.
+        stream = member.watch(metadata=(("hasleader", "true"),))
+        try:
+            async with asyncio.timeout_at(deadline):
+                await stream.write(rpc.WatchRequest(create_request=request))
+                answer = await stream.read()
+            while answer:  # the end, grpc.aio.EOF, is false
+                yield answer
+                answer = await stream.read()
+        except grpc.aio.AioRpcError as error:
+            self._etcd.avoid(member)
+            raise self._etcd.failure(error) from None
+        except TimeoutError:
+            self._etcd.avoid(member)
+            raise Unavailable(f"{self._etcd}: no watch within {self._etcd.timeout:g} s") from None
+        except asyncio.CancelledError:
+            self._etcd.raise_if_closed()
+            raise
+        finally:
+            stream.cancel()
+        raise Unavailable(f"{self._etcd}: the watch ended")
+
+    async def _compacted(self) -> int:
+        """The revision that the store is compacted up to. Only a watch from before it is told."""
+        async for answer in self._stream(rpc.WatchCreateRequest(key=b"\0", start_revision=1)):
+            if not answer.created or answer.compact_revision:
+                return int(answer.compact_revision)
+        return 0
+
+
+_MOD, _EQUAL = rpc.Compare.MOD, rpc.Compare.EQUAL
+
+
+def _encode(key: str) -> bytes:
+    return key.encode("utf-8", "surrogateescape")
+
+
+def _range(prefix: str) -> tuple[bytes, bytes]:
+    """The first key, and the first behind the last one, that begin with a prefix."""
+    start = _encode(prefix)
+    kept = start.rstrip(b"\xff")
+    return start or b"\0", kept[:-1] + bytes([kept[-1] + 1]) if kept else b"\0"
+
+
+def _key_value(kv: Any) -> KeyValue:
+    return KeyValue(kv.key.decode("utf-8", "surrogateescape"), kv.value, kv.mod_revision, kv.create_revision, kv.lease)
+
+
+def _request_op(op: Op) -> Any:
+    key = _encode(op.key)
+    if isinstance(op, Put):
+        return rpc.RequestOp(request_put=rpc.PutRequest(key=key, value=op.value, lease=op.lease))
+    return rpc.RequestOp(request_delete_range=rpc.DeleteRangeRequest(key=key))
+
+
+def _change(event: Any) -> Change:
+    kv = event.kv
+    removed = event.type == rpc.Event.DELETE
+    previous = _key_value(event.prev_kv) if event.prev_kv.key else None
+    if previous is None and (removed or kv.create_revision != kv.mod_revision):
+        # Compacted between the change and our reading of it. Whoever follows a selector needs to know what was there.
+        raise Compacted(kv.mod_revision)
+    return Change(kv.key.decode("utf-8", "surrogateescape"), None if removed else kv.value, kv.mod_revision, previous)
