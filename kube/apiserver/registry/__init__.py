@@ -1,0 +1,31 @@
+"""The rules of each kind."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+
+from kube.api import resources
+from kube.api.resources import Resource
+from kube.apiserver.cache import Cache
+from kube.apiserver.registry.others import (
+    CreateOnUpdate,
+    NamespaceStrategy,
+    NodeStrategy,
+    ReplicationControllerStrategy,
+)
+from kube.apiserver.registry.pods import PodStrategy
+from kube.apiserver.registry.services import ServiceStrategy
+from kube.apiserver.registry.strategy import Strategy
+
+
+def strategies(cache: Cache, service_ips: IPv4Network, node_ports: range) -> dict[Resource, Strategy]:
+    """The strategy of every resource."""
+    special: dict[Resource, Strategy] = {
+        resources.PODS: PodStrategy(resources.PODS),
+        resources.SERVICES: ServiceStrategy(resources.SERVICES, cache, service_ips, node_ports),
+        resources.REPLICATION_CONTROLLERS: ReplicationControllerStrategy(resources.REPLICATION_CONTROLLERS),
+        resources.NODES: NodeStrategy(resources.NODES),
+        resources.NAMESPACES: NamespaceStrategy(resources.NAMESPACES),
+        **{r: CreateOnUpdate(r) for r in (resources.ENDPOINTS, resources.EVENTS, resources.LEASES)},
+    }
+    return {resource: special.get(resource) or Strategy(resource) for resource in resources.RESOURCES}

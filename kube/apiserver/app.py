@@ -1,0 +1,213 @@
+"""The HTTP face: /api and /apis are one plain ASGI callable, everything around them is FastAPI (pages.py).
+
+The API itself is dispatched by its path, as upstream's RequestInfo is: a route a kind would be slower, and say the same
+thing thirty times.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import logging
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import orjson
+from fastapi import FastAPI
+from prometheus_client import Counter, Gauge, Histogram
+
+from kube.api import errors
+from kube.apiserver.discovery import Discovery
+from kube.apiserver.handlers import Handlers
+from kube.apiserver.request import Query, Request, Response, parse_path
+from kube.store.store import Unavailable
+
+log = logging.getLogger(__name__)
+
+MAX_BODY = 3 * 1024 * 1024
+"""Bytes a request may have (upstream's limit)."""
+
+GZIP_FROM = 128 * 1024
+"""Bodies of so many bytes are compressed if the client asks (upstream's threshold)."""
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+REQUESTS = Counter(
+    "apiserver_request_total", "Requests by verb, resource and code.", ("verb", "resource", "subresource", "code")
+)
+DURATION = Histogram(
+    "apiserver_request_duration_seconds", "Time to answer, by verb and resource (no watches).", ("verb", "resource"),
+    buckets=(0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 2, 5, 10, 30, 60),
+)  # fmt: skip
+IN_FLIGHT = Gauge("apiserver_current_inflight_requests", "Requests being answered now.", ("request_kind",))
+
+
+class Api:
+    """The ASGI callable of /api and /apis."""
+
+    def __init__(self, handlers: Handlers, discovery: Discovery, *, max_in_flight: int = 400) -> None:
+        self._handlers = handlers
+        self._discovery = discovery
+        self._max_in_flight = max_in_flight
+        self._in_flight = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1003, "reason": "not supported"})
+            return
+        began = time.perf_counter()
+        path: str = scope["path"]
+        method: str = scope["method"]
+        target = parse_path(path)
+        headers = dict(scope["headers"])
+        try:
+            response = await self._answer(scope, receive, path, method, headers)
+        except errors.ApiError as error:
+            response = error_response(error)
+        except Unavailable as error:
+            response = error_response(
+                errors.ServiceUnavailable(f"etcd is unavailable: {error}", details={"retryAfterSeconds": 1})
+            )
+        except Exception:
+            # The boundary: whatever else goes wrong is our fault; the client learns that, the log learns why.
+            log.exception("%s %s failed", method, path)
+            response = error_response(errors.InternalError("an error on the server has prevented the request from "
+                                                           "succeeding: see the log of the apiserver"))  # fmt: skip
+        verb = "WATCH" if response.stream is not None and method == "GET" else method
+        if target is not None:
+            REQUESTS.labels(verb, target.plural, target.subresource, response.status).inc()
+            if response.stream is None:
+                DURATION.labels(verb, target.plural).observe(time.perf_counter() - began)
+        await _send(response, method, headers, receive, send)
+
+    async def _answer(
+        self, scope: Scope, receive: Receive, path: str, method: str, headers: dict[bytes, bytes]
+    ) -> Response:
+        target = parse_path(path)
+        if target is None:
+            accept = headers.get(b"accept", b"").decode("latin-1")
+            found = self._discovery.find(path, accept)
+            if found is None:
+                raise errors.NotFound("the server could not find the requested resource")
+            return found
+        if method == "OPTIONS":
+            return Response(b"", 200, headers=[(b"allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")])
+        query = Query(scope["query_string"])
+        watching = target.watch or query.flag("watch") or target.subresource == "log"
+        if watching:
+            return await self._handlers.handle(Request(method, path, target, query, headers))
+        if self._in_flight >= self._max_in_flight:
+            raise errors.TooManyRequests(
+                "Too many requests, please try again later.", details={"retryAfterSeconds": 1}
+            )
+        self._in_flight += 1
+        try:
+            body = await _read_body(receive, headers) if method not in ("GET", "HEAD") else b""
+            return await self._handlers.handle(Request(method, path, target, query, headers, body))
+        finally:
+            self._in_flight -= 1
+
+
+async def _read_body(receive: Receive, headers: dict[bytes, bytes]) -> bytes:
+    too_large = errors.RequestEntityTooLarge(f"Request entity too large: limit is {MAX_BODY}")
+    length = headers.get(b"content-length", b"")
+    if length.isdigit() and int(length) > MAX_BODY:
+        raise too_large
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise errors.BadRequest("the client went away before the body was complete")
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > MAX_BODY:
+            raise too_large
+        if not message.get("more_body"):
+            break
+    content = b"".join(parts)
+    if headers.get(b"content-encoding", b"") == b"gzip":
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError) as error:
+            raise errors.BadRequest(f"the body is not valid gzip: {error}") from None
+        if len(content) > MAX_BODY:
+            raise too_large
+    return content
+
+
+def error_response(error: errors.ApiError) -> Response:
+    """A `Status` body with its code."""
+    headers = [(b"retry-after", str(error.retry_after).encode())] if error.retry_after else []
+    return Response(orjson.dumps(error.to_dict()) + b"\n", error.code, headers=headers)
+
+
+async def _send(
+    response: Response, method: str, request_headers: dict[bytes, bytes], receive: Receive, send: Send
+) -> None:
+    headers = [(b"content-type", response.content_type.encode()), *response.headers]
+    if response.stream is not None:
+        await _send_stream(response, headers, receive, send)
+        return
+    content = response.body
+    if len(content) >= GZIP_FROM and b"gzip" in request_headers.get(b"accept-encoding", b""):
+        content = await asyncio.to_thread(gzip.compress, content, 1)
+        headers += [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
+    headers.append((b"content-length", str(len(content)).encode()))
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else content})
+
+
+async def _send_stream(response: Response, headers: list[tuple[bytes, bytes]], receive: Receive, send: Send) -> None:
+    """Chunks as they come, until the stream ends or the client goes away."""
+    assert response.stream is not None
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    # An empty chunk lets the headers out before the first event.
+    await send({"type": "http.response.body", "body": b"", "more_body": True})
+    gone = asyncio.ensure_future(_disconnected(receive))
+    stream = response.stream.__aiter__()
+    following: asyncio.Future[bytes] | None = None
+    try:
+        while True:
+            following = asyncio.ensure_future(stream.__anext__())
+            await asyncio.wait((following, gone), return_when=asyncio.FIRST_COMPLETED)
+            if gone.done():
+                return
+            try:
+                chunk = following.result()
+            except StopAsyncIteration:
+                break
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+    finally:
+        gone.cancel()
+        if following is not None and not following.done():
+            following.cancel()
+            await asyncio.wait((following,))
+        close = getattr(stream, "aclose", None)
+        if close is not None:
+            await close()
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+class App:
+    """The whole server: the API by the plain callable, everything else by FastAPI."""
+
+    def __init__(self, api: Api, rest: FastAPI) -> None:
+        self._api = api
+        self._rest = rest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope.get("path", "")
+        if path.startswith(("/api/", "/apis/")) or path in ("/api", "/apis"):
+            await self._api(scope, receive, send)
+        else:
+            await self._rest(scope, receive, send)

@@ -1,0 +1,358 @@
+"""Everything under /registry, in memory: one watch on the store keeps the latest bytes of every object and a window of
+recent changes for each resource.
+
+Two promises make it more than a cache:
+
+* `fresh()` returns when the cache holds everything that was stored before the call. It asks the store for its revision
+  (many concurrent calls share one probe, as a raft leader batches read-index) and waits until the one watch has come
+  so far. So a default GET or LIST is as consistent as one from the store.
+* A watcher is a cursor into the window. A slow one costs nothing but its place; when the window moves past it, it is
+  cut off (upstream: a full channel) and has to list again.
+
+Kubernetes keeps a cache per resource and decodes objects into it; here an object stays the bytes that are served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+
+import orjson
+
+from kube.api import errors, fields
+from kube.api.meta import Object
+from kube.api.resources import RESOURCES, Resource
+from kube.store import keys
+from kube.store.codec import splice_revision
+from kube.store.store import Compacted, KeyValue, Put, Store, Unavailable, WatchBatch
+
+log = logging.getLogger(__name__)
+
+WINDOW = 10_000
+"""Changes kept for each resource: what a watcher may lag behind, or a client resume from."""
+
+PROGRESS_KEY = f"{keys.ROOT}progress"
+"""Written when the store's revision moved for a reason outside /registry and no event will tell."""
+
+PROGRESS_DELAY = 0.05
+
+
+class Entry:
+    """One object at one revision. Selectors look at `labels` and `fields`, decoded at first need."""
+
+    __slots__ = ("_fields", "_labels", "key", "resource", "revision", "value")
+
+    def __init__(self, resource: Resource, kv: KeyValue) -> None:
+        self.resource = resource
+        self.key = kv.key
+        self.revision = kv.revision
+        self.value = splice_revision(kv.value, kv.revision)
+        """The object's JSON with its resourceVersion: what is served."""
+        self._labels: dict[str, str] | None = None
+        self._fields: dict[str, str] | None = None
+
+    @property
+    def labels(self) -> dict[str, str]:
+        if self._labels is None:
+            self._labels = orjson.loads(self.value)["metadata"].get("labels") or {}
+        return self._labels
+
+    @property
+    def fields(self) -> dict[str, str]:
+        if self._fields is None:
+            self._fields = fields.fields_of(self.decode())
+        return self._fields
+
+    def decode(self) -> Object:
+        """The object; the caller owns it."""
+        return self.resource.model.parse(self.value)
+
+
+class Change:
+    """One change of one object. The line that a plain watch sends is made once for all watchers."""
+
+    __slots__ = ("_line", "current", "previous", "revision")
+
+    def __init__(self, current: Entry | None, previous: Entry | None, revision: int) -> None:
+        self.current = current
+        self.previous = previous
+        self.revision = revision
+        self._line: bytes | None = None
+
+    @property
+    def type(self) -> str:
+        if self.current is None:
+            return "DELETED"
+        return "MODIFIED" if self.previous else "ADDED"
+
+    @property
+    def line(self) -> bytes:
+        """The event for a watcher that sees both sides of the change."""
+        if self._line is None:
+            self._line = event_line(self.type, self.current.value if self.current else self.last_state())
+        return self._line
+
+    def last_state(self) -> bytes:
+        """Of a deleted object: its last value, at the revision of the deletion (as upstream sends it)."""
+        assert self.previous is not None
+        old, new = (f'"resourceVersion":"{r}"'.encode() for r in (self.previous.revision, self.revision))
+        return self.previous.value.replace(old, new, 1)
+
+
+def event_line(type_: str, value: bytes) -> bytes:
+    """One line of a watch."""
+    return b'{"type":"%s","object":%s}\n' % (type_.encode(), value)
+
+
+class Lagging(Exception):
+    """The window has moved past this cursor."""
+
+
+class ResourceCache:
+    """The objects of one resource, and its window."""
+
+    def __init__(self, resource: Resource, window: int = WINDOW) -> None:
+        self.resource = resource
+        self.entries: dict[str, Entry] = {}
+        self._sorted: list[str] = []
+        self._window: list[Change] = []
+        self._dropped = 0
+        """How many changes have left the window: a cursor is a count of changes since the start."""
+        self._limit = window
+        self.oldest = 0
+        """The window holds every change after this revision."""
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    def select(self, prefix: str, after: str = "") -> Iterator[Entry]:
+        """The objects whose key begins with the prefix, in order, from behind the key `after`."""
+        start = bisect_left(self._sorted, after + "\0" if after else prefix)
+        for index in range(start, len(self._sorted)):
+            key = self._sorted[index]
+            if not key.startswith(prefix):
+                return
+            yield self.entries[key]
+
+    def apply(self, key: str, kv: KeyValue | None, revision: int) -> None:
+        """Take over one change."""
+        previous = self.entries.get(key)
+        current = Entry(self.resource, kv) if kv else None
+        if current is None:
+            if previous is None:
+                return
+            del self.entries[key]
+            del self._sorted[bisect_left(self._sorted, key)]
+        else:
+            if previous is None:
+                insort(self._sorted, key)
+            self.entries[key] = current
+        self._window.append(Change(current, previous, revision))
+
+    def trim(self) -> None:
+        """Keep the window within its size. Cutting by half a window at a time keeps the cost of a change constant."""
+        if len(self._window) > self._limit * 3 // 2:
+            surplus = len(self._window) - self._limit
+            self.oldest = self._window[surplus - 1].revision
+            del self._window[:surplus]
+            self._dropped += surplus
+
+    def restart(self, revision: int) -> None:
+        """The changes up to here are not known one by one: every cursor is cut off."""
+        self._dropped += len(self._window) + 1
+        self._window.clear()
+        self.oldest = revision
+
+    def wake(self) -> None:
+        """Tell the waiting watchers that there is something new."""
+        waiting, self._waiting = self._waiting, set()
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    def cursor(self, revision: int) -> int:
+        """Where the changes after this revision begin. Raises errors.Expired."""
+        if revision < self.oldest:
+            raise errors.expired(revision, self.oldest)
+        low, high = 0, len(self._window)
+        while low < high:
+            middle = (low + high) // 2
+            if self._window[middle].revision <= revision:
+                low = middle + 1
+            else:
+                high = middle
+        return self._dropped + low
+
+    def end(self) -> int:
+        """The cursor behind the newest change."""
+        return self._dropped + len(self._window)
+
+    def read(self, cursor: int, most: int = 1000) -> list[Change]:
+        """The changes from a cursor on. Raises Lagging."""
+        start = cursor - self._dropped
+        if start < 0:
+            raise Lagging
+        return self._window[start : start + most]
+
+    async def wait(self, timeout: float) -> None:
+        """Until there is news, or for `timeout` seconds."""
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.add(future)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await future
+        self._waiting.discard(future)
+
+
+class Cache:
+    """All resources. `run()` keeps it; `ready` says that it holds everything once."""
+
+    def __init__(self, store: Store, resources: Iterable[Resource] = RESOURCES, window: int = WINDOW) -> None:
+        self._store = store
+        self.resources = {resource: ResourceCache(resource, window) for resource in resources}
+        self._by_prefix = {resource.prefix: cache for resource, cache in self.resources.items()}
+        self.revision = 0
+        """Everything up to here is in."""
+        self.ready = asyncio.Event()
+        self.following = False
+        """The watch on the store is alive."""
+        self._progress: list[tuple[int, asyncio.Future[None]]] = []
+        self._probe: asyncio.Task[int] | None = None
+        self._next_probe: asyncio.Task[int] | None = None
+
+    def of(self, resource: Resource) -> ResourceCache:
+        return self.resources[resource]
+
+    def entry(self, resource: Resource, key: str) -> Entry | None:
+        """What the cache holds now; may lag behind the store."""
+        return self.resources[resource].entries.get(key)
+
+    async def fresh(self) -> int:
+        """Wait until everything stored before this call is in; returns the revision reached. Raises Unavailable."""
+        revision = await self._current_revision()
+        await self.reach(revision)
+        return self.revision
+
+    async def reach(self, revision: int, timeout: float = 3.0) -> None:
+        """Wait until the cache holds everything up to a revision. Raises errors.Timeout, with upstream's message."""
+        if self.revision >= revision:
+            return
+        future = asyncio.get_running_loop().create_future()
+        self._progress.append((revision, future))
+        try:
+            async with asyncio.timeout(timeout):
+                await future
+        except TimeoutError:
+            why = f"Too large resource version: {revision}, current: {self.revision}"
+            raise errors.Timeout(why, details={"causes": [{"reason": "ResourceVersionTooLarge", "message": why}],
+                                               "retryAfterSeconds": 1}) from None  # fmt: skip
+
+    async def _current_revision(self) -> int:
+        """The store's revision, from a probe that began after this call did."""
+        running = self._probe
+        if running is None or running.done():
+            probe = self._probe = asyncio.create_task(self._ask())
+        else:
+            if self._next_probe is None:
+                self._next_probe = asyncio.create_task(self._ask_after(running))
+            probe = self._next_probe
+        # A caller that is cancelled must not take the probe of the others along.
+        return await asyncio.shield(probe)
+
+    async def _ask(self) -> int:
+        return await self._store.revision()
+
+    async def _ask_after(self, running: asyncio.Task[int]) -> int:
+        await asyncio.wait([running])
+        self._probe, self._next_probe = self._next_probe, None
+        return await self._store.revision()
+
+    def _cache_of(self, key: str) -> ResourceCache | None:
+        first, _, rest = key.removeprefix(keys.ROOT).partition("/")
+        return self._by_prefix.get(first) or self._by_prefix.get(f"{first}/{rest.partition('/')[0]}")
+
+    async def run(self) -> None:
+        """Follow the store for ever: list once, then watch; list again only when the store has forgotten our place."""
+        delay = 0.05
+        while True:
+            try:
+                if not self.ready.is_set():
+                    await self._list()
+                    self.ready.set()
+                    log.info("cache holds everything up to revision %d", self.revision)
+                async for batch in self._store.watch(keys.ROOT, self.revision + 1):
+                    self.following = True
+                    delay = 0.05
+                    self._take(batch)
+            except Compacted:
+                log.warning("the store has compacted revision %d: listing again", self.revision)
+                self.ready.clear()
+            except Unavailable as error:
+                log.warning("store unavailable, trying again in %.2f s: %s", delay, error)
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, 1.0)
+            finally:
+                self.following = False
+
+    async def progress(self) -> None:
+        """Write the progress key for readers who wait for a revision that no event under /registry will bring."""
+        while True:
+            await asyncio.sleep(PROGRESS_DELAY)
+            if not self._progress or not self.following:
+                continue
+            wanted = max(revision for revision, _ in self._progress)
+            await asyncio.sleep(PROGRESS_DELAY)
+            if self.revision < wanted and self._progress:
+                with suppress(Unavailable):
+                    if await self._store.revision() >= wanted:
+                        await self._store.txn([], [Put(PROGRESS_KEY, b"{}")])
+
+    async def _list(self) -> None:
+        page = await self._store.list(keys.ROOT)
+        found: dict[ResourceCache, dict[str, KeyValue]] = {cache: {} for cache in self.resources.values()}
+        for kv in page.items:
+            cache = self._cache_of(kv.key)
+            if cache is not None:
+                found[cache][kv.key] = kv
+        for cache, items in found.items():
+            for key in [key for key in cache.entries if key not in items]:
+                cache.apply(key, None, page.revision)
+            for key, kv in items.items():
+                previous = cache.entries.get(key)
+                if previous is None or previous.revision != kv.revision:
+                    cache.apply(key, kv, kv.revision)
+            cache.restart(page.revision)
+            cache.wake()
+        self._advance(page.revision)
+
+    def _take(self, batch: WatchBatch) -> None:
+        touched: set[ResourceCache] = set()
+        for change in batch.changes:
+            cache = self._cache_of(change.key)
+            if cache is None:
+                continue
+            kv = None if change.value is None else KeyValue(change.key, change.value, change.revision)
+            try:
+                cache.apply(change.key, kv, change.revision)
+            except ValueError:
+                log.error("%s holds no object of ours; it is not served", change.key)
+                continue
+            touched.add(cache)
+        self._advance(batch.revision)
+        for cache in touched:
+            cache.trim()
+            cache.wake()
+
+    def _advance(self, revision: int) -> None:
+        self.revision = max(self.revision, revision)
+        if self._progress:
+            reached = [future for wanted, future in self._progress if wanted <= self.revision]
+            self._progress = [item for item in self._progress if item[0] > self.revision and not item[1].done()]
+            for future in reached:
+                if not future.done():
+                    future.set_result(None)
+
+
+Match = Callable[[Entry], bool]
+"""What a selector comes down to."""

@@ -1,0 +1,429 @@
+"""From a request to a verb and back: which verb a method means for a target, what its parameters are, and how the
+result is shown (as the object, a list, a Table, a stream of events). Knows no sockets; see app.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import orjson
+
+from kube.api import errors, fields, labels, patch, resources
+from kube.api.autoscaling import Scale
+from kube.api.core import Binding
+from kube.api.meta import DeleteOptions, Object
+from kube.api.resources import Resource
+from kube.apiserver import body, printers, subresources
+from kube.apiserver.cache import Cache, Entry
+from kube.apiserver.nodes import NodeClient
+from kube.apiserver.registry.pods import bind
+from kube.apiserver.request import Request, Response, Target
+from kube.apiserver.verbs import ListOptions, Verbs
+from kube.apiserver.watch import error_line, watch
+
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
+PATCH_TYPES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH)
+
+
+class Handlers:
+    """Answers requests for resources."""
+
+    def __init__(self, verbs: Verbs, cache: Cache, nodes: NodeClient) -> None:
+        self.verbs = verbs
+        self.cache = cache
+        self.nodes = nodes
+        self.stopping = asyncio.Event()
+        """Set at shutdown: ends the open watches."""
+
+    async def handle(self, request: Request) -> Response:
+        """The answer. Raises ApiError."""
+        target = request.target
+        resource = resources.by_plural(target.group, target.version, target.plural)
+        if resource is None or (target.namespace and not resource.namespaced):
+            raise errors.NotFound("the server could not find the requested resource")
+        if target.subresource:
+            return await self._subresource(request, resource)
+        if request.method in ("GET", "HEAD"):
+            watching = target.watch or request.query.flag("watch")
+            if watching:
+                return await self._watch(request, resource)
+            return await (self._get(request, resource) if target.name else self._list(request, resource))
+        _need_namespace(target, resource)
+        if target.name:
+            verb = {"PUT": self._update, "PATCH": self._patch, "DELETE": self._delete}.get(request.method)
+        else:
+            verb = {"POST": self._create, "DELETE": self._delete_collection}.get(request.method)
+        if verb is None:
+            raise errors.MethodNotAllowed("the server does not allow this method on the requested resource")
+        return await verb(request, resource)
+
+    # Reads
+
+    async def _get(self, request: Request, resource: Resource) -> Response:
+        target = request.target
+        _need_namespace(target, resource)
+        version = request.query.text("resourceVersion")
+        entry = await self.verbs.get(resource, target.namespace, target.name, version)
+        if printers.wants_table(request.header(b"accept")):
+            return _json(printers.table(resource, [entry.decode()], str(entry.revision), _include(request)))
+        return Response(_pretty(entry.value, request))
+
+    async def _list(self, request: Request, resource: Resource) -> Response:
+        options = _list_options(request, resource)
+        listing = await self.verbs.list(resource, request.target.namespace, options)
+        meta: dict[str, Any] = {"resourceVersion": str(listing.revision)}
+        if listing.continue_:
+            meta["continue"] = listing.continue_
+            if listing.remaining is not None:
+                meta["remainingItemCount"] = listing.remaining
+        if printers.wants_table(request.header(b"accept")):
+            objects = [entry.decode() for entry in listing.entries]
+            table = printers.table(resource, objects, str(listing.revision), _include(request))
+            table["metadata"] = meta
+            return _json(table)
+        return Response(_pretty(_list_body(resource, meta, listing.entries), request))
+
+    async def _watch(self, request: Request, resource: Resource) -> Response:
+        query, target = request.query, request.target
+        options = _list_options(request, resource)
+        version = options.resource_version
+        if version and not version.isdigit():
+            raise errors.BadRequest(f"Invalid value: {errors.quote(version)}: strconv.ParseUint: invalid syntax")
+        timeout = query.integer("timeoutSeconds")
+        render: Callable[[bytes], bytes] | None = None
+        if printers.wants_table(request.header(b"accept")):
+            include = _include(request)
+
+            def as_table(value: bytes) -> bytes:
+                obj = resource.model.parse(value)
+                return orjson.dumps(printers.table(resource, [obj], obj.metadata.resourceVersion, include))
+
+            render = as_table
+        lines = await watch(
+            self.cache,
+            resource,
+            namespace=target.namespace,
+            name=target.name,
+            match=options.match(),
+            resource_version=version,
+            send_initial_events=query.flag("sendInitialEvents") if query.all("sendInitialEvents") else None,
+            bookmarks=query.flag("allowWatchBookmarks"),
+            timeout=None if timeout is None else float(timeout),
+            render=render,
+            stopping=self.stopping,
+        )
+        return Response(stream=_guarded(lines), headers=[(b"cache-control", b"no-cache, private")])
+
+    # Writes
+
+    async def _create(self, request: Request, resource: Resource) -> Response:
+        target = request.target
+        data, warnings = _read(request, resource.model)
+        obj = body.decode(data, resource.model)
+        _check_namespace(obj, target)
+        value = await self.verbs.create(resource, target.namespace, obj, dry_run=_dry_run(request))
+        return _written(resource, value, request, warnings, status=201)
+
+    async def _update(self, request: Request, resource: Resource) -> Response:
+        return await self._put(request, resource, "")
+
+    async def _put(self, request: Request, resource: Resource, subresource: str) -> Response:
+        target = request.target
+        data, warnings = _read(request, resource.model)
+        obj = body.decode(data, resource.model)
+        _check_namespace(obj, target)
+        if not obj.metadata.name:
+            if not subresource:
+                raise errors.BadRequest("the name of the object must be given in its metadata")
+            obj.metadata.name = target.name
+        if obj.metadata.name != target.name:
+            raise errors.BadRequest(
+                f"the name of the object ({obj.metadata.name}) does not match the name on the URL ({target.name})"
+            )
+        value, created = await self.verbs.update(
+            resource, target.namespace, target.name, lambda _: obj.clone(),
+            subresource=subresource, dry_run=_dry_run(request),
+        )  # fmt: skip
+        return _written(resource, value, request, warnings, status=201 if created else 200)
+
+    async def _patch(self, request: Request, resource: Resource, subresource: str = "") -> Response:
+        target, model = request.target, resource.model
+        apply = _patch_of(request, model)
+        warnings: list[str] = []
+
+        def change(present: Object | None) -> Object:
+            if present is None:
+                raise errors.not_found(resource.plural, target.name, resource.group)
+            before = present.to_dict()
+            # Only a resourceVersion that the patch itself names is a condition.
+            before["metadata"].pop("resourceVersion", None)
+            after = body.without_nulls(apply(before))
+            if not isinstance(after, dict):
+                raise errors.BadRequest("the patch leaves no object")
+            body.check_kind(after, model)
+            _refuse_unknown(request, after, model, warnings)
+            wanted = body.decode(after, model)
+            if wanted.metadata.name != present.metadata.name or wanted.metadata.namespace != present.metadata.namespace:
+                found = [errors.invalid("metadata.name", wanted.metadata.name, "field is immutable")]
+                raise errors.invalid_object(resource.kind, target.name, found, resource.group)
+            return wanted
+
+        value, _ = await self.verbs.update(
+            resource, target.namespace, target.name, change, subresource=subresource, dry_run=_dry_run(request)
+        )
+        return _written(resource, value, request, list(dict.fromkeys(warnings)))
+
+    async def _delete(self, request: Request, resource: Resource) -> Response:
+        target = request.target
+        options = _delete_options(request)
+        value, gone = await self.verbs.delete(resource, target.namespace, target.name, options)
+        if not gone or self.verbs.strategies[resource].returns_deleted:
+            return Response(_pretty(value, request))
+        uid = orjson.loads(value)["metadata"]["uid"]
+        details = {"name": target.name, "group": resource.group, "kind": resource.plural, "uid": uid}
+        status = {
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
+            "details": {key: value for key, value in details.items() if value},
+        }  # fmt: skip
+        return _json(status)
+
+    async def _delete_collection(self, request: Request, resource: Resource) -> Response:
+        selection = _list_options(request, resource)
+        listing = await self.verbs.delete_collection(
+            resource, request.target.namespace, selection, _delete_options(request)
+        )
+        return Response(_list_body(resource, {"resourceVersion": str(listing.revision)}, listing.entries))
+
+    # Subresources
+
+    async def _subresource(self, request: Request, resource: Resource) -> Response:
+        target, name = request.target, request.target.subresource
+        known = next((sub for sub in resource.subresources if sub.name == name), None)
+        if known is None:
+            raise errors.NotFound("the server could not find the requested resource")
+        _need_namespace(target, resource)
+        verb = {"GET": "get", "HEAD": "get", "PUT": "update", "PATCH": "patch", "POST": "create"}.get(request.method)
+        if verb not in known.verbs:
+            raise errors.MethodNotAllowed("the server does not allow this method on the requested resource")
+        if name == "binding":
+            return await self._bind(request)
+        if name == "log":
+            return await subresources.log(request, self.verbs, self.nodes)
+        if name == "scale":
+            return await self._scale(request, resource)
+        if name == "finalize":
+            return await self._finalize(request, resource)
+        if request.method in ("GET", "HEAD"):
+            return await self._get(request, resource)
+        if request.method == "PUT":
+            return await self._put(request, resource, name)
+        return await self._patch(request, resource, name)
+
+    async def _bind(self, request: Request) -> Response:
+        target = request.target
+        data, _ = _read(request, Binding)
+        binding = body.decode(data, Binding)
+        if not binding.target.name:
+            raise errors.invalid_object("Binding", target.name, [errors.required("target.name")])
+        if binding.target.kind not in ("", "Node", "Minion"):
+            found = [errors.not_supported("target.kind", binding.target.kind, ["Node"])]
+            raise errors.invalid_object("Binding", target.name, found)
+        await self.verbs.update(
+            resources.PODS, target.namespace, target.name, lambda pod: bind(pod, binding), subresource="binding"
+        )
+        return _json({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201)
+
+    async def _scale(self, request: Request, resource: Resource) -> Response:
+        target = request.target
+        if request.method in ("GET", "HEAD"):
+            entry = await self.verbs.get(resource, target.namespace, target.name)
+            return Response(_pretty(subresources.scale_of(entry.decode()).to_json(), request))
+        apply = _replacement(request) if request.method == "PUT" else _patch_of(request, Scale)
+
+        def change(present: Object | None) -> Object:
+            if present is None:
+                raise errors.not_found(resource.plural, target.name, resource.group)
+            return subresources.scaled(present, apply)
+
+        value, _ = await self.verbs.update(
+            resource, target.namespace, target.name, change, dry_run=_dry_run(request)
+        )
+        return Response(_pretty(subresources.scale_of(resource.model.parse(value)).to_json(), request))
+
+    async def _finalize(self, request: Request, resource: Resource) -> Response:
+        target = request.target
+        data, warnings = _read(request, resource.model)
+        wanted: Any = body.decode(data, resource.model)
+
+        def change(present: Any) -> Object:
+            if present is None:
+                raise errors.not_found(resource.plural, target.name, resource.group)
+            present.spec.finalizers = wanted.spec.finalizers
+            present.metadata.resourceVersion = wanted.metadata.resourceVersion
+            return present  # type: ignore[no-any-return]  # what the store holds for this resource
+
+        value, _ = await self.verbs.update(
+            resource, target.namespace, target.name, change, subresource="finalize", dry_run=_dry_run(request)
+        )
+        return _written(resource, value, request, warnings)
+
+
+async def _guarded(lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """An error after the first line is the stream's last line."""
+    try:
+        async for line in lines:
+            yield line
+    except errors.ApiError as error:
+        yield error_line(error)
+
+
+def _list_body(resource: Resource, meta: dict[str, Any], entries: list[Entry]) -> bytes:
+    head = {"kind": f"{resource.kind}List", "apiVersion": resource.api_version, "metadata": meta}
+    return orjson.dumps(head)[:-1] + b',"items":[' + b",".join([entry.value for entry in entries]) + b"]}"
+
+
+def _json(data: dict[str, Any], status: int = 200) -> Response:
+    return Response(orjson.dumps(data), status)
+
+
+def _pretty(value: bytes, request: Request) -> bytes:
+    """Indented, when `?pretty=true` asks for it or a browser or curl would show it to a person."""
+    if request.query.flag("pretty"):
+        return orjson.dumps(orjson.loads(value), option=orjson.OPT_INDENT_2) + b"\n"
+    return value + b"\n"
+
+
+def _include(request: Request) -> str:
+    return request.query.text("includeObject", "Metadata")
+
+
+def _need_namespace(target: Target, resource: Resource) -> None:
+    if resource.namespaced and not target.namespace:
+        raise errors.MethodNotAllowed("the server does not allow this method on the requested resource")
+
+
+def _check_namespace(obj: Object, target: Target) -> None:
+    if obj.metadata.namespace and obj.metadata.namespace != target.namespace:
+        raise errors.BadRequest(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
+    obj.metadata.namespace = target.namespace
+
+
+def _dry_run(request: Request) -> bool:
+    asked = request.query.all("dryRun")
+    if any(value != "All" for value in asked):
+        found = [errors.not_supported("dryRun", asked[0], ["All"])]
+        raise errors.invalid_object("CreateOptions", "", found, "meta.k8s.io")
+    return bool(asked)
+
+
+def _read(request: Request, model: type[Object]) -> tuple[dict[str, Any], list[str]]:
+    """The body as data of the right kind, and warnings about it."""
+    data = body.parse(request.body, request.content_type)
+    body.check_kind(data, model)
+    warnings: list[str] = []
+    _refuse_unknown(request, data, model, warnings)
+    return data, warnings
+
+
+def _refuse_unknown(request: Request, data: dict[str, Any], model: type[Object], warnings: list[str]) -> None:
+    """Unknown fields are an error (`fieldValidation=Strict`), a warning (the default), or nothing (`Ignore`)."""
+    level = request.query.text("fieldValidation", "Warn") or "Warn"
+    if level == "Ignore":
+        return
+    if level not in ("Strict", "Warn"):
+        found = [errors.not_supported("fieldValidation", level, ["Ignore", "Strict", "Warn"])]
+        raise errors.invalid_object("CreateOptions", "", found, "meta.k8s.io")
+    unknown = [f'unknown field "{path}"' for path in body.unknown_fields(data, model)]
+    if unknown and level == "Strict":
+        version = model.apiVersion.rpartition("/")[2]
+        raise errors.BadRequest(
+            f'{model.kind} in version "{version}" cannot be handled as a {model.kind}: '
+            f"strict decoding error: {', '.join(unknown)}"
+        )
+    warnings += unknown
+
+
+def _written(
+    resource: Resource, value: bytes, request: Request, warnings: list[str], status: int = 200
+) -> Response:
+    headers = [(b"warning", f"299 - {errors.quote(text)}".encode()) for text in warnings]
+    if printers.wants_table(request.header(b"accept")):
+        obj = resource.model.parse(value)
+        table = printers.table(resource, [obj], obj.metadata.resourceVersion, _include(request))
+        return Response(orjson.dumps(table), status, headers=headers)
+    return Response(_pretty(value, request), status, headers=headers)
+
+
+def _list_options(request: Request, resource: Resource) -> ListOptions:
+    query = request.query
+    by_labels, by_fields = query.text("labelSelector"), query.text("fieldSelector")
+    version, matching = query.text("resourceVersion"), query.text("resourceVersionMatch")
+    if matching and not version:
+        found = [errors.field_forbidden("resourceVersionMatch",
+                                        "resourceVersionMatch is forbidden unless resourceVersion is provided")]  # fmt: skip
+        raise errors.invalid_object("ListOptions", "", found, "meta.k8s.io")
+    if matching and matching not in ("Exact", "NotOlderThan"):
+        found = [errors.not_supported("resourceVersionMatch", matching, ["Exact", "NotOlderThan", ""])]
+        raise errors.invalid_object("ListOptions", "", found, "meta.k8s.io")
+    limit = query.integer("limit") or 0
+    return ListOptions(
+        labels=labels.parse(by_labels) if by_labels else None,
+        fields=fields.parse(by_fields, resource) if by_fields else None,
+        limit=max(limit, 0),
+        continue_=query.text("continue"),
+        resource_version=version,
+        resource_version_match=matching,
+    )
+
+
+def _delete_options(request: Request) -> DeleteOptions:
+    options = DeleteOptions()
+    if request.body.strip():
+        options = body.decode(body.parse(request.body, request.content_type), DeleteOptions)  # type: ignore[type-var]
+    query = request.query
+    grace = query.integer("gracePeriodSeconds")
+    if grace is not None:
+        options.gracePeriodSeconds = grace
+    if query.text("propagationPolicy"):
+        options.propagationPolicy = query.text("propagationPolicy")
+    if _dry_run(request):
+        options.dryRun = ["All"]
+    if options.propagationPolicy not in (None, "Orphan", "Background", "Foreground"):
+        found = [errors.not_supported("propagationPolicy", options.propagationPolicy,
+                                      ["Foreground", "Background", "Orphan", "nil"])]  # fmt: skip
+        raise errors.invalid_object("DeleteOptions", "", found, "meta.k8s.io")
+    return options
+
+
+def _replacement(request: Request) -> Callable[[dict[str, Any]], Any]:
+    """The body of a PUT, in the form of a patch that leaves nothing of the present object."""
+    data = body.parse(request.body, request.content_type)
+    return lambda present: data
+
+
+def _patch_of(request: Request, model: type[Object]) -> Callable[[dict[str, Any]], Any]:
+    """The body of a PATCH as a function on an object's data. Raises UnsupportedMediaType, BadRequest."""
+    kind = request.content_type
+    if kind not in PATCH_TYPES:
+        raise errors.UnsupportedMediaType(
+            "the body of the request was in an unknown format - accepted media types include: " + ", ".join(PATCH_TYPES)
+        )
+    try:
+        content = orjson.loads(request.body)
+    except orjson.JSONDecodeError as error:
+        raise errors.BadRequest(f"the patch is not valid JSON: {error}") from None
+    if kind == JSON_PATCH:
+        if not isinstance(content, list):
+            raise errors.BadRequest("a JSON patch is a list of operations")
+        return lambda present: patch.json_patch(present, content)
+    if not isinstance(content, dict):
+        raise errors.BadRequest("a merge patch is an object")
+    if kind == MERGE_PATCH:
+        return lambda present: patch.merge_patch(present, content)
+    return lambda present: patch.strategic_merge_patch(present, content, model)

@@ -1,0 +1,92 @@
+"""What the apiserver answers besides the API: health, version, metrics, and FastAPI's own pages at /docs."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from collections.abc import Awaitable, Callable, Mapping
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
+
+from kube.api import errors
+from kube.apiserver.discovery import Discovery
+
+Check = Callable[[], Awaitable[None]]
+"""Raises when something is wrong; the message says what."""
+
+CHECK_TIMEOUT = 3.0
+
+VERSION = {
+    "major": "1",
+    "minor": "33",
+    "gitVersion": "v1.33.0-kube",
+    "gitCommit": "",
+    "gitTreeState": "clean",
+    "buildDate": "1970-01-01T00:00:00Z",
+    "goVersion": f"python{platform.python_version()}",
+    "compiler": platform.python_implementation(),
+    "platform": f"{platform.system().lower()}/{platform.machine()}",
+}
+"""What the API is like; kubectl compares it with its own version."""
+
+
+def pages(discovery: Discovery, checks: Mapping[str, Check]) -> FastAPI:
+    """The FastAPI application around the API."""
+    app = FastAPI(title="kube-apiserver", description=__doc__, openapi_url="/openapi.json")
+
+    @app.get("/version")
+    async def version() -> dict[str, str]:
+        """Which Kubernetes the API is like."""
+        return VERSION
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        """Counters and timings, for Prometheus."""
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    async def health(request: Request) -> Response:
+        """Each check on a line of its own with `?verbose`; 500 if one fails."""
+        name = request.url.path.strip("/")
+        return await report(name, checks, verbose="verbose" in request.query_params)
+
+    for path in ("/healthz", "/livez", "/readyz"):
+        app.add_api_route(path, health, methods=["GET"], response_class=PlainTextResponse)
+
+    @app.get("/", include_in_schema=False)
+    async def root() -> dict[str, list[str]]:
+        return {"paths": discovery.paths()}
+
+    @app.get("/openapi/{rest:path}", include_in_schema=False)
+    async def openapi(rest: str, request: Request) -> Response:
+        found = discovery.find(f"/openapi/{rest}", request.headers.get("accept", ""))
+        if found is None:
+            raise HTTPException(404)
+        return Response(found.body, found.status, media_type=found.content_type)
+
+    @app.exception_handler(HTTPException)
+    async def status(request: Request, error: HTTPException) -> Response:
+        """A path or method that nobody serves: a `Status`, as everywhere."""
+        cls = errors.MethodNotAllowed if error.status_code == 405 else errors.NotFound
+        text = "the server could not find the requested resource"
+        return JSONResponse(cls(text).to_dict(), error.status_code)
+
+    return app
+
+
+async def report(name: str, checks: Mapping[str, Check], *, verbose: bool) -> Response:
+    """`ok`, or which checks failed, in upstream's form. Reasons are in the log, not shown to the client."""
+    lines, failed = [], []
+    for check_name, check in checks.items():
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT):
+                await check()
+            lines.append(f"[+]{check_name} ok")
+        except Exception as error:  # noqa: BLE001  (the boundary: whatever a check raises is its verdict)
+            failed.append(check_name)
+            lines.append(f"[-]{check_name} failed: {type(error).__name__}")
+    if failed:
+        return PlainTextResponse("\n".join([*lines, f"{name} check failed", ""]), 500)
+    return PlainTextResponse("\n".join([*lines, f"{name} check passed", ""]) if verbose else "ok")

@@ -1,0 +1,277 @@
+"""The server's side of `kubectl get`: objects as a Table of upstream's columns (pkg/printers/internalversion).
+
+A column of priority 0 is always shown, one of priority 1 with `-o wide`. Ages are computed here, when the table is made,
+as upstream does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from kube.api import labels
+from kube.api.coordination import Lease
+from kube.api.core import Container, Endpoints, Event, Namespace, Node, Pod, ReplicationController, Service
+from kube.api.meta import Object
+from kube.api.resources import Resource
+
+NONE = "<none>"
+UNKNOWN = "<unknown>"
+
+Row = tuple[Any, ...]
+
+
+def wants_table(accept: str) -> bool:
+    """The client would rather have a Table (kubectl get does) than the object."""
+    return "as=Table" in accept and "g=meta.k8s.io" in accept
+
+
+def table(resource: Resource, objects: Sequence[Object], revision: str, include: str) -> dict[str, Any]:
+    """A meta.k8s.io/v1 Table. `include` says how much of each object goes with its row: None, Metadata or Object."""
+    columns, cells = _PRINTERS.get(resource.kind, _DEFAULT)
+    moment = datetime.now(UTC)
+    rows = []
+    for obj in objects:
+        row: dict[str, Any] = {"cells": list(cells(obj, moment))}
+        if include == "Object":
+            row["object"] = obj.to_dict()
+        elif include != "None":
+            row["object"] = {
+                "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": obj.metadata.to_dict(),
+            }  # fmt: skip
+        rows.append(row)
+    return {
+        "kind": "Table",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": {"resourceVersion": revision},
+        "columnDefinitions": columns,
+        "rows": rows,
+    }
+
+
+def duration(seconds: float) -> str:
+    """A span as a person reads it: `45s`, `3m5s`, `12m`, `5h20m`, `27h`, `3d4h`, `10d`, `2y30d` (duration.HumanDuration)."""
+    s = int(seconds)
+    if s < -1:
+        return "<invalid>"
+    if s < 0:
+        return "0s"
+    minutes, hours, days = s // 60, s // 3600, s // 86400
+    if s < 120:
+        return f"{s}s"
+    if minutes < 10:
+        return f"{minutes}m" + (f"{s % 60}s" if s % 60 else "")
+    if minutes < 180:
+        return f"{minutes}m"
+    if hours < 8:
+        return f"{hours}h" + (f"{minutes % 60}m" if minutes % 60 else "")
+    if hours < 48:
+        return f"{hours}h"
+    if days < 8:
+        return f"{days}d" + (f"{hours % 24}h" if hours % 24 else "")
+    if days < 730:
+        return f"{days}d"
+    years = days // 365
+    if years < 8:
+        return f"{years}y" + (f"{days % 365}d" if days % 365 else "")
+    return f"{years}y"
+
+
+def age(since: datetime | None, moment: datetime) -> str:
+    """How long ago something was."""
+    return UNKNOWN if since is None else duration((moment - since).total_seconds())
+
+
+def _column(name: str, priority: int = 0, type_: str = "string") -> dict[str, Any]:
+    return {"name": name, "type": type_, "format": "name" if name == "Name" else "", "description": name,
+            "priority": priority}  # fmt: skip
+
+
+def _columns(names: str, wide: str = "", numbers: Sequence[str] = ()) -> list[dict[str, Any]]:
+    def columns(text: str, priority: int) -> list[dict[str, Any]]:
+        return [_column(n, priority, "integer" if n in numbers else "string") for n in text.split("|") if n]
+
+    return columns(names, 0) + columns(wide, 1)
+
+
+def pod_reason(pod: Pod) -> tuple[str, int, int, int, datetime | None]:
+    """The STATUS of a pod in one word, its ready and total containers, restarts, and when the last restart was.
+
+    It is the most telling of the phase and its containers' states (printPod).
+    """
+    status = pod.status
+    reason = status.reason or status.phase
+    restarts, ready, last_restart = 0, 0, None
+    initializing = False
+    for index, container in enumerate(status.initContainerStatuses):
+        restarts += container.restartCount
+        state = container.state
+        if state is not None and state.terminated is not None and state.terminated.exitCode == 0:
+            continue
+        if state is not None and state.terminated is not None:
+            terminated = state.terminated
+            word = terminated.reason or (f"Signal:{terminated.signal}" if terminated.signal
+                                         else f"ExitCode:{terminated.exitCode}")  # fmt: skip
+            reason = f"Init:{word}"
+        elif state is not None and state.waiting is not None and state.waiting.reason not in ("", "PodInitializing"):
+            reason = f"Init:{state.waiting.reason}"
+        else:
+            reason = f"Init:{index}/{len(pod.spec.initContainers)}"
+        initializing = True
+        break
+    if not initializing:
+        restarts = 0
+        has_running = False
+        for container in reversed(status.containerStatuses):
+            restarts += container.restartCount
+            last = container.lastState.terminated if container.lastState else None
+            if last is not None and last.finishedAt is not None:
+                last_restart = max(filter(None, (last_restart, last.finishedAt)))
+            state = container.state
+            if state is None:
+                continue
+            if state.waiting is not None and state.waiting.reason:
+                reason = state.waiting.reason
+            elif state.terminated is not None:
+                terminated = state.terminated
+                reason = terminated.reason or (f"Signal:{terminated.signal}" if terminated.signal
+                                               else f"ExitCode:{terminated.exitCode}")  # fmt: skip
+            elif container.ready and state.running is not None:
+                has_running = True
+                ready += 1
+        if reason == "Completed" and has_running:
+            is_ready = any(c.type == "Ready" and c.status == "True" for c in status.conditions)
+            reason = "Running" if is_ready else "NotReady"
+    if pod.metadata.deletionTimestamp is not None:
+        reason = "Unknown" if status.reason == "NodeLost" else "Terminating"
+    return reason, ready, len(pod.spec.containers), restarts, last_restart
+
+
+def _pod(pod: Pod, moment: datetime) -> Row:
+    reason, ready, total, restarts, last_restart = pod_reason(pod)
+    shown = f"{restarts} ({age(last_restart, moment)} ago)" if restarts and last_restart else str(restarts)
+    gates = NONE
+    if pod.spec.readinessGates:
+        true = {c.type for c in pod.status.conditions if c.status == "True"}
+        met = sum(gate.conditionType in true for gate in pod.spec.readinessGates)
+        gates = f"{met}/{len(pod.spec.readinessGates)}"
+    return (
+        pod.metadata.name, f"{ready}/{total}", reason, shown, age(pod.metadata.creationTimestamp, moment),
+        pod.status.podIP or NONE, pod.spec.nodeName or NONE, pod.status.nominatedNodeName or NONE, gates,
+    )  # fmt: skip
+
+
+def _external_ip(service: Service) -> str:
+    spec = service.spec
+    if spec.type == "ExternalName":
+        return spec.externalName
+    if spec.type == "LoadBalancer":
+        given = [point.ip or point.hostname for point in service.status.loadBalancer.ingress]
+        return ",".join([*given, *spec.externalIPs]) or "<pending>"
+    return ",".join(spec.externalIPs) or NONE
+
+
+def _service(service: Service, moment: datetime) -> Row:
+    spec = service.spec
+    ports = ",".join(
+        f"{p.port}:{p.nodePort}/{p.protocol}" if p.nodePort else f"{p.port}/{p.protocol}" for p in spec.ports
+    )
+    return (
+        service.metadata.name, spec.type, spec.clusterIP or NONE, _external_ip(service), ports or NONE,
+        age(service.metadata.creationTimestamp, moment), labels.format(spec.selector) or NONE,
+    )  # fmt: skip
+
+
+def _containers(containers: Sequence[Container]) -> tuple[str, str]:
+    return ",".join(c.name for c in containers), ",".join(c.image for c in containers)
+
+
+def _replication_controller(rc: ReplicationController, moment: datetime) -> Row:
+    names, images = _containers(rc.spec.template.spec.containers) if rc.spec.template else ("", "")
+    return (
+        rc.metadata.name, rc.spec.replicas or 0, rc.status.replicas, rc.status.readyReplicas,
+        age(rc.metadata.creationTimestamp, moment), names, images, labels.format(rc.spec.selector) or NONE,
+    )  # fmt: skip
+
+
+def _endpoints(endpoints: Endpoints, moment: datetime) -> Row:
+    shown: list[str] = []
+    for subset in endpoints.subsets:
+        if subset.ports:
+            shown += [f"{address.ip}:{port.port}" for port in subset.ports for address in subset.addresses]
+        else:
+            shown += [address.ip for address in subset.addresses]
+    text = ",".join(shown[:3]) + (f" + {len(shown) - 3} more..." if len(shown) > 3 else "")
+    return endpoints.metadata.name, text or NONE, age(endpoints.metadata.creationTimestamp, moment)
+
+
+def _node(node: Node, moment: datetime) -> Row:
+    ready = next((c for c in node.status.conditions if c.type == "Ready"), None)
+    status = "Unknown" if ready is None else "Ready" if ready.status == "True" else "NotReady"
+    if node.spec.unschedulable:
+        status += ",SchedulingDisabled"
+    prefix = "node-role.kubernetes.io/"
+    roles = sorted(key.removeprefix(prefix) for key in node.metadata.labels if key.startswith(prefix))
+    addresses = {address.type: address.address for address in node.status.addresses}
+    info = node.status.nodeInfo
+    return (
+        node.metadata.name, status, ",".join(roles) or NONE, age(node.metadata.creationTimestamp, moment),
+        info.kubeletVersion, addresses.get("InternalIP", NONE), addresses.get("ExternalIP", NONE),
+        info.osImage or UNKNOWN, info.kernelVersion or UNKNOWN, info.containerRuntimeVersion or UNKNOWN,
+    )  # fmt: skip
+
+
+def _namespace(namespace: Namespace, moment: datetime) -> Row:
+    return namespace.metadata.name, namespace.status.phase, age(namespace.metadata.creationTimestamp, moment)
+
+
+def _event(event: Event, moment: datetime) -> Row:
+    first = age(event.firstTimestamp, moment) if event.firstTimestamp else age(event.eventTime, moment)
+    last = age(event.lastTimestamp, moment) if event.lastTimestamp else first
+    count = event.count or 1
+    about = event.involvedObject
+    source = event.source.component or event.reportingComponent
+    return (
+        last, event.type, event.reason, f"{about.kind.lower()}/{about.name}", event.message.strip(),
+        about.fieldPath, f"{source}, {event.source.host}" if event.source.host else source, first, count,
+        event.metadata.name,
+    )  # fmt: skip
+
+
+def _lease(lease: Lease, moment: datetime) -> Row:
+    return lease.metadata.name, lease.spec.holderIdentity or "", age(lease.metadata.creationTimestamp, moment)
+
+
+def _any(obj: Object, moment: datetime) -> Row:
+    return obj.metadata.name, age(obj.metadata.creationTimestamp, moment)
+
+
+Printer = tuple[list[dict[str, Any]], Callable[[Any, datetime], Row]]
+
+_DEFAULT: Printer = (_columns("Name|Age"), _any)
+
+_PRINTERS: dict[str, Printer] = {
+    "Pod": (_columns("Name|Ready|Status|Restarts|Age", "IP|Node|Nominated Node|Readiness Gates"), _pod),
+    "Service": (_columns("Name|Type|Cluster-IP|External-IP|Port(s)|Age", "Selector"), _service),
+    "ReplicationController": (
+        _columns(
+            "Name|Desired|Current|Ready|Age", "Containers|Images|Selector", numbers=("Desired", "Current", "Ready")
+        ),
+        _replication_controller,
+    ),
+    "Endpoints": (_columns("Name|Endpoints|Age"), _endpoints),
+    "Node": (
+        _columns(
+            "Name|Status|Roles|Age|Version",
+            "Internal-IP|External-IP|OS-Image|Kernel-Version|Container-Runtime",
+        ),
+        _node,
+    ),
+    "Namespace": (_columns("Name|Status|Age"), _namespace),
+    "Event": (
+        _columns("Last Seen|Type|Reason|Object|Message", "Subobject|Source|First Seen|Count|Name", numbers=("Count",)),
+        _event,
+    ),
+    "Lease": (_columns("Name|Holder|Age"), _lease),
+}

@@ -1,0 +1,90 @@
+"""Pods: the node's copy that a kubelet watches, graceful deletion, binding."""
+
+from __future__ import annotations
+
+from kube.api import errors
+from kube.api.core import Binding, Pod, PodCondition, PodStatus
+from kube.api.meta import now
+from kube.apiserver.registry.strategy import Companions, Strategy
+from kube.store import codec, keys
+from kube.store.store import Delete, Put
+
+TERMINAL = ("Succeeded", "Failed")
+
+
+def qos_class(pod: Pod) -> str:
+    """`Guaranteed`, `Burstable` or `BestEffort`, from requests and limits of cpu and memory (upstream's ComputePodQOS)."""
+    containers = [*pod.spec.initContainers, *pod.spec.containers]
+    guaranteed = True
+    anything = False
+    for container in containers:
+        resources = container.resources
+        limits, requests = dict(resources.limits), dict(resources.requests)
+        for name in ("cpu", "memory"):
+            anything = anything or name in limits or name in requests
+            if name not in limits or requests.get(name, limits[name]) != limits[name]:
+                guaranteed = False
+    if not anything:
+        return "BestEffort"
+    return "Guaranteed" if guaranteed else "Burstable"
+
+
+class PodStrategy(Strategy):
+    """Pods."""
+
+    returns_deleted = True
+
+    def prepare_create(self, obj: Pod) -> None:
+        obj.status = PodStatus(phase="Pending", qosClass=qos_class(obj))
+
+    def prepare_status(self, new: Pod, old: Pod) -> None:
+        super().prepare_status(new, old)
+        # A kubelet that was replaced must not bring a finished pod back to life.
+        if not new.status.qosClass:
+            new.status.qosClass = old.status.qosClass
+
+    def companions(self, new: Pod | None, old: Pod | None) -> Companions:
+        """The copy under the pod's node.
+
+        It is written with the binding, and again when what a kubelet acts on changes: spec, metadata, deletion, and the
+        end of the pod (a restarted kubelet must not run it again); not at every write of the status.
+        """
+        companions = Companions()
+        if new is None:
+            if old is not None and old.spec.nodeName:
+                key = keys.bound_pod_key(old.spec.nodeName, old.metadata.namespace, old.metadata.name)
+                companions.ops.append(Delete(key))
+        elif new.spec.nodeName and (old is None or self._kubelet_acts_on(new, old)):
+            key = keys.bound_pod_key(new.spec.nodeName, new.metadata.namespace, new.metadata.name)
+            companions.ops.append(Put(key, codec.encode(new)))
+        return companions
+
+    @staticmethod
+    def _kubelet_acts_on(new: Pod, old: Pod) -> bool:
+        ended = new.status.phase in TERMINAL and old.status.phase not in TERMINAL
+        meta = new.metadata.model_copy(update={"resourceVersion": old.metadata.resourceVersion})
+        return ended or new.spec != old.spec or meta != old.metadata
+
+    def grace(self, obj: Pod, asked: int | None) -> int:
+        """Only a pod that a kubelet may be running is given time (pkg/registry/core/pod/strategy.go)."""
+        if not obj.spec.nodeName or obj.status.phase in TERMINAL:
+            return 0
+        if asked is not None:
+            return max(asked, 0)
+        return 30 if obj.spec.terminationGracePeriodSeconds is None else obj.spec.terminationGracePeriodSeconds
+
+
+def bind(pod: Pod, binding: Binding) -> Pod:
+    """The pod on its node. Raises Conflict, with upstream's words, if it has one already or is going away."""
+    name = pod.metadata.name
+    node = binding.target.name
+    if pod.metadata.deletionTimestamp is not None:
+        raise errors.conflict("pods/binding", name, f"pod {name} is being deleted, cannot be assigned to a host")
+    if pod.spec.nodeName:
+        raise errors.conflict("pods/binding", name, f'pod {name} is already assigned to node "{pod.spec.nodeName}"')
+    bound = pod.clone()
+    bound.spec.nodeName = node
+    bound.metadata.annotations = {**bound.metadata.annotations, **binding.metadata.annotations}
+    scheduled = PodCondition(type="PodScheduled", status="True", lastTransitionTime=now())
+    bound.status.conditions = [c for c in bound.status.conditions if c.type != "PodScheduled"] + [scheduled]
+    return bound

@@ -1,0 +1,190 @@
+"""Services: cluster IPs and node ports are claimed in the service's own transaction.
+
+A claim is a key of its own that must not exist yet, so two apiservers cannot hand out one address twice, and there is
+nothing to repair: the claim is created, and deleted, together with its service. Kubernetes' allocator keeps a bitmap in
+one object and repairs it every few minutes.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Collection, Iterator
+from ipaddress import IPv4Address, IPv4Network, ip_address
+
+import orjson
+
+from kube.api import errors
+from kube.api.core import Service, ServicePort
+from kube.api.meta import now
+from kube.api.resources import SERVICES, Resource
+from kube.apiserver.cache import Cache
+from kube.apiserver.registry.strategy import Companions, Strategy
+from kube.store import keys
+from kube.store.store import Compare, Delete, Put
+
+WITH_CLUSTER_IP = ("ClusterIP", "NodePort", "LoadBalancer")
+WITH_NODE_PORT = ("NodePort", "LoadBalancer")
+
+
+class ServiceStrategy(Strategy):
+    """Services."""
+
+    create_on_update = True
+    returns_deleted = True
+
+    def __init__(self, resource: Resource, cache: Cache, ips: IPv4Network, ports: range) -> None:
+        super().__init__(resource)
+        self._cache = cache
+        self._ips = ips
+        self._ports = ports
+        self._random = random.Random()  # noqa: S311  (not for secrets)
+
+    def prepare_update(self, new: Service, old: Service) -> None:
+        """Besides the status, keep what the client left out: the addresses that the service has."""
+        super().prepare_update(new, old)
+        needs_ip = new.spec.type in WITH_CLUSTER_IP
+        if needs_ip and not new.spec.clusterIP and old.spec.type in WITH_CLUSTER_IP:
+            new.spec.clusterIP, new.spec.clusterIPs = old.spec.clusterIP, old.spec.clusterIPs
+        if new.spec.type in WITH_NODE_PORT and old.spec.type in WITH_NODE_PORT:
+            known = {(p.protocol, p.port): p.nodePort for p in old.spec.ports}
+            for port in new.spec.ports:
+                port.nodePort = port.nodePort or known.get((port.protocol, port.port), 0)
+        if new.spec.type == "ClusterIP" and old.spec.type in WITH_NODE_PORT:
+            before = {p.nodePort for p in old.spec.ports}
+            for port in new.spec.ports:
+                if port.nodePort in before:
+                    port.nodePort = 0
+
+    def allocate(self, new: Service, old: Service | None, taken: Collection[str]) -> None:
+        spec = new.spec
+        if spec.type in WITH_CLUSTER_IP:
+            if spec.clusterIP == "" and not spec.clusterIPs:
+                spec.clusterIP = self._free_ip(new, taken)
+            elif spec.clusterIP == "":
+                spec.clusterIP = spec.clusterIPs[0]
+            elif spec.clusterIP != "None" and (old is None or old.spec.clusterIP != spec.clusterIP):
+                self._check_ip(new, taken)
+            if not spec.clusterIPs:
+                spec.clusterIPs = [spec.clusterIP]
+        if spec.type in WITH_NODE_PORT:
+            mine = {p.nodePort for p in old.spec.ports if p.nodePort} if old else set()
+            chosen = {p.nodePort for p in spec.ports if p.nodePort}
+            for index, port in enumerate(spec.ports):
+                if not port.nodePort:
+                    port.nodePort = self._free_port(new, index, chosen, taken)
+                    chosen.add(port.nodePort)
+                elif port.nodePort not in mine:
+                    self._check_port(new, index, port, taken)
+
+    def companions(self, new: Service | None, old: Service | None) -> Companions:
+        """The claims: those gained must be free, those lost are given back."""
+        before, after = set(_claims(old)), set(_claims(new))
+        companions = Companions()
+        for key in sorted(after - before):
+            assert new is not None
+            companions.compares.append(Compare(key, 0))
+            companions.ops.append(Put(key, _claim(key, new)))
+        companions.ops += [Delete(key) for key in sorted(before - after)]
+        return companions
+
+    def _free_ip(self, service: Service, taken: Collection[str]) -> str:
+        used = {entry_ip for entry_ip in self._used_ips()}
+        size = self._ips.num_addresses
+        base = int(self._ips.network_address)
+        # Upstream hands out dynamic addresses from the upper part first, so that a small number chosen by hand is
+        # rarely taken (KEP-3070); the lower band is used when the upper one is full.
+        band = min(max(16, size // 16), 256) if size > 32 else 0
+        upper = self._pick(range(base + 1 + band, base + size - 1), used, taken)
+        chosen = upper or self._pick(range(base + 1, base + 1 + band), used, taken)
+        if chosen is None:
+            raise errors.InternalError(
+                f'failed to allocate IP for service "{service.metadata.name}": range {self._ips} is full'
+            )
+        return chosen
+
+    def _pick(self, addresses: range, used: set[str], taken: Collection[str]) -> str | None:
+        def free(number: int) -> bool:
+            ip = str(IPv4Address(number))
+            return ip not in used and keys.ip_claim_key(ip) not in taken
+
+        if not addresses:
+            return None
+        for _ in range(16):
+            number = self._random.choice(addresses)
+            if free(number):
+                return str(IPv4Address(number))
+        start = self._random.randrange(len(addresses))
+        rotated = (addresses[(start + i) % len(addresses)] for i in range(len(addresses)))
+        found = next((number for number in rotated if free(number)), None)
+        return None if found is None else str(IPv4Address(found))
+
+    def _used_ips(self) -> Iterator[str]:
+        # The fields of an entry are decoded once, so this is a walk over strings.
+        for entry in self._cache.of(SERVICES).entries.values():
+            yield entry.fields.get("spec.clusterIP", "")
+
+    def _check_ip(self, service: Service, taken: Collection[str]) -> None:
+        ip = service.spec.clusterIP
+        try:
+            address = ip_address(ip)
+        except ValueError:
+            return  # validation names it
+        why = ""
+        if address not in self._ips:
+            why = f"failed to allocate IP {ip}: the provided IP ({ip}) is not in the valid range. " + (
+                f"The range of valid IPs is {self._ips}"
+            )
+        elif keys.ip_claim_key(ip) in taken:
+            why = f"failed to allocate IP {ip}: provided IP is already allocated"
+        if why:
+            raise _invalid(service, errors.invalid("spec.clusterIPs", [ip], why))
+
+    def _free_port(self, service: Service, index: int, chosen: set[int], taken: Collection[str]) -> int:
+        busy = set(chosen)
+        for entry in self._cache.of(SERVICES).entries.values():
+            if entry.fields.get("spec.type") in WITH_NODE_PORT:
+                spec = orjson.loads(entry.value)["spec"]
+                busy |= {port.get("nodePort", 0) for port in spec.get("ports", ())}
+        free = [p for p in self._ports if p not in busy and keys.node_port_claim_key(p) not in taken]
+        if not free:
+            why = "failed to allocate a nodePort: range is full"
+            raise _invalid(service, errors.invalid(f"spec.ports[{index}].nodePort", 0, why))
+        return self._random.choice(free)
+
+    def _check_port(self, service: Service, index: int, port: ServicePort, taken: Collection[str]) -> None:
+        path = f"spec.ports[{index}].nodePort"
+        if port.nodePort not in self._ports:
+            why = (f"provided port is not in the valid range. "
+                   f"The range of valid ports is {self._ports.start}-{self._ports.stop - 1}")  # fmt: skip
+            raise _invalid(service, errors.invalid(path, port.nodePort, why))
+        if keys.node_port_claim_key(port.nodePort) in taken:
+            raise _invalid(service, errors.invalid(path, port.nodePort, "provided port is already allocated"))
+
+
+def _invalid(service: Service, error: errors.FieldError) -> errors.Invalid:
+    return errors.invalid_object("Service", service.metadata.name, [error])
+
+
+def _claims(service: Service | None) -> Iterator[str]:
+    if service is None:
+        return
+    if service.spec.type in WITH_CLUSTER_IP and service.spec.clusterIP not in ("", "None"):
+        yield keys.ip_claim_key(service.spec.clusterIP)
+    if service.spec.type in WITH_NODE_PORT:
+        # One port number may be claimed once, whatever the protocols: simpler than upstream, which counts TCP and UDP
+        # apart only within one service.
+        yield from (keys.node_port_claim_key(port.nodePort) for port in service.spec.ports if port.nodePort)
+
+
+def _claim(key: str, service: Service) -> bytes:
+    """The value of a claim: an IPAddress object, as Kubernetes keeps it since 1.33, or the like for a port."""
+    name = key.rpartition("/")[2]
+    meta = {"name": name, "uid": str(uuid.uuid4()), "creationTimestamp": now().strftime("%Y-%m-%dT%H:%M:%SZ")}
+    parent = {"resource": "services", "namespace": service.metadata.namespace, "name": service.metadata.name}
+    if key.startswith(keys.IP_CLAIMS):
+        meta_labels = {"ipaddress.kubernetes.io/ip-family": "IPv4",
+                       "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io"}  # fmt: skip
+        return orjson.dumps({"kind": "IPAddress", "apiVersion": "networking.k8s.io/v1",
+                             "metadata": {**meta, "labels": meta_labels}, "spec": {"parentRef": parent}})  # fmt: skip
+    return orjson.dumps({"kind": "NodePort", "apiVersion": "v1", "metadata": meta, "spec": {"parentRef": parent}})

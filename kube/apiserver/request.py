@@ -1,0 +1,128 @@
+"""What a request asks for, read off its path and query: Kubernetes' RequestInfo, as a pure function.
+
+    /api/v1/namespaces/default/pods/web/log
+         └─┬┘            └──┬──┘└┬─┘└┬┘└┬┘
+        version         namespace │ name subresource
+                                resource
+
+(apiserver/pkg/endpoints/request/requestinfo.go)
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import parse_qs, unquote
+
+from kube.api import errors
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The object or collection that a path names."""
+
+    group: str
+    version: str
+    plural: str
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+    rest: str = ""
+    """What follows the subresource: the path to proxy to."""
+    watch: bool = False
+    """The path is one of the old `/api/v1/watch/…`."""
+
+
+def parse_path(path: str) -> Target | None:
+    """The target of a path below /api/<version> or /apis/<group>/<version>; None if it names no resource."""
+    parts = [unquote(part) for part in path.strip("/").split("/")]
+    if parts[0] == "api" and len(parts) > 2:
+        group, version, rest = "", parts[1], parts[2:]
+    elif parts[0] == "apis" and len(parts) > 3:
+        group, version, rest = parts[1], parts[2], parts[3:]
+    else:
+        return None
+    watch = rest[0] == "watch" and len(rest) > 1
+    if watch:
+        rest = rest[1:]
+    namespace = ""
+    # /namespaces/<name> is a namespace itself, and so are its status and finalize; anything else behind is in it.
+    if rest[0] == "namespaces" and len(rest) > 2 and rest[2] not in ("status", "finalize"):
+        namespace, rest = rest[1], rest[2:]
+    plural, name, subresource, *more = [*rest, "", ""][: max(3, len(rest))]
+    if not plural or (namespace == "" and rest[0] == "namespaces" and len(rest) > 1 and not name):
+        return None
+    return Target(group, version, plural, namespace, name, subresource, "/".join(more), watch)
+
+
+class Query:
+    """A request's parameters; each is read with its type, and a value that is not of it is a 400."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, query_string: bytes) -> None:
+        self._values = parse_qs(query_string.decode("latin-1"), keep_blank_values=True) if query_string else {}
+
+    def text(self, name: str, default: str = "") -> str:
+        values = self._values.get(name)
+        return values[0] if values else default
+
+    def all(self, name: str) -> list[str]:
+        return self._values.get(name, [])
+
+    def flag(self, name: str) -> bool:
+        """As Go's ParseBool; a parameter without a value is true."""
+        values = self._values.get(name)
+        if not values:
+            return False
+        if values[0] in ("", "1", "t", "T", "true", "TRUE", "True"):
+            return True
+        if values[0] in ("0", "f", "F", "false", "FALSE", "False"):
+            return False
+        raise errors.BadRequest(f'strconv.ParseBool: parsing "{values[0]}": invalid syntax')
+
+    def integer(self, name: str) -> int | None:
+        values = self._values.get(name)
+        if not values or not values[0]:
+            return None
+        try:
+            return int(values[0])
+        except ValueError:
+            raise errors.BadRequest(f'strconv.ParseInt: parsing "{values[0]}": invalid syntax') from None
+
+    def items(self) -> Mapping[str, list[str]]:
+        return self._values
+
+
+@dataclass(slots=True)
+class Request:
+    """One request, as the handlers see it."""
+
+    method: str
+    path: str
+    target: Target
+    query: Query
+    headers: Mapping[bytes, bytes]
+    body: bytes = b""
+
+    def header(self, name: bytes) -> str:
+        return self.headers.get(name, b"").decode("latin-1")
+
+    @property
+    def content_type(self) -> str:
+        """The body's media type, without parameters."""
+        return self.header(b"content-type").partition(";")[0].strip().lower()
+
+
+JSON = "application/json"
+
+
+@dataclass(slots=True)
+class Response:
+    """An answer: a whole body, or a stream of chunks."""
+
+    body: bytes = b""
+    status: int = 200
+    content_type: str = JSON
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    stream: AsyncIterator[bytes] | None = None

@@ -1,0 +1,460 @@
+"""The verbs on stored objects: create, get, list, update, patch, delete.
+
+Every write is one transaction that compares the revision it was computed from. A write first trusts the cache: when
+the transaction finds that the object has moved on, it brings the object as it is, and the write is computed again
+(upstream's GuaranteedUpdate). Nothing here knows HTTP: a verb takes an object or options and gives bytes or an object,
+or raises an `errors.ApiError`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import random
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import orjson
+
+from kube.api import defaults, errors, fields, labels
+from kube.api.meta import DeleteOptions, Object, now
+from kube.api.resources import NAMESPACES, Resource
+from kube.apiserver.cache import Cache, Entry, Match
+from kube.apiserver.registry.strategy import Strategy
+from kube.store import codec, keys
+from kube.store.store import Compacted, Compare, Delete, KeyValue, Op, Put, Store
+
+SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
+"""Of generated names: no vowels, so that no word comes out (apimachinery/pkg/util/rand)."""
+
+GENERATED_NAME_TRIES = 8
+
+LEASE_SLACK = 60.0
+"""Objects that expire share a lease for so many seconds: a lease an object would cost as much as the object."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListOptions:
+    """What a list or watch asks for."""
+
+    labels: labels.Selector | None = None
+    fields: fields.Selector | None = None
+    limit: int = 0
+    continue_: str = ""
+    resource_version: str = ""
+    resource_version_match: str = ""
+
+    def match(self) -> Match | None:
+        """One function for all conditions; None if there are none."""
+        conditions: list[Match] = []
+        if self.labels is not None:
+            by_labels = self.labels
+            conditions.append(lambda entry: by_labels.matches(entry.labels))
+        if self.fields is not None:
+            by_fields = self.fields
+            conditions.append(lambda entry: by_fields.matches(entry.fields))
+        if not conditions:
+            return None
+        if len(conditions) == 1:
+            return conditions[0]
+        return lambda entry: all(condition(entry) for condition in conditions)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The answer to a list."""
+
+    entries: list[Entry]
+    revision: int
+    continue_: str = ""
+    remaining: int | None = None
+
+
+Change = Callable[[Any], Object]
+"""Computes the wanted object from a copy of the present one; raises ApiError to refuse."""
+
+
+class Verbs:
+    """The verbs, over one store and one cache."""
+
+    def __init__(self, store: Store, cache: Cache, strategies: Mapping[Resource, Strategy]) -> None:
+        self.store = store
+        self.cache = cache
+        self.strategies = strategies
+        self._leases: dict[int, tuple[int, float]] = {}
+
+    # Reads
+
+    async def get(self, resource: Resource, namespace: str, name: str, resource_version: str = "") -> Entry:
+        """An object, as of now unless a resourceVersion allows older. Raises NotFound."""
+        await self._await_version(resource_version)
+        entry = self.cache.entry(resource, keys.object_key(resource, namespace, name))
+        if entry is None:
+            raise errors.not_found(resource.plural, name, resource.group)
+        return entry
+
+    async def _await_version(self, resource_version: str) -> None:
+        if not self.cache.ready.is_set():
+            raise errors.ServiceUnavailable("storage is (re)initializing", details={"retryAfterSeconds": 1})
+        if resource_version == "":
+            await self.cache.fresh()
+        elif resource_version != "0":
+            await self.cache.reach(parse_version(resource_version))
+
+    async def list(self, resource: Resource, namespace: str, options: ListOptions) -> Listing:
+        """A collection, in the order of the keys. Raises Expired for a version that is no longer kept."""
+        prefix = keys.prefix(resource, namespace)
+        match = options.match()
+        after, exact = "", 0
+        if options.continue_:
+            exact, after = _decode_continue(options.continue_, prefix)
+        elif options.resource_version_match == "Exact":
+            exact = parse_version(options.resource_version)
+        if exact:
+            return await self._list_at(resource, prefix, exact, after, match, options.limit)
+        # With a limit, "at least as new as N" is answered from now: the pages that follow must be of one revision.
+        await self._await_version(options.resource_version)
+        revision = self.cache.revision
+        found = self.cache.of(resource).select(prefix)
+        entries = [entry for entry in found if match is None or match(entry)]
+        return _page(entries, revision, prefix, options.limit, counted=match is None)
+
+    async def _list_at(
+        self, resource: Resource, prefix: str, revision: int, after: str, match: Match | None, limit: int
+    ) -> Listing:
+        try:
+            page = await self.store.list(prefix, after=after, revision=revision)
+        except Compacted as gone:
+            if after:
+                raise errors.Expired(
+                    "The provided continue parameter is too old to display a consistent list result. "
+                    "You must start a new list without the continue parameter."
+                ) from None
+            raise errors.expired(revision, gone.oldest) from None
+        found = (Entry(resource, kv) for kv in page.items)
+        entries = [entry for entry in found if match is None or match(entry)]
+        return _page(entries, revision, prefix, limit, counted=match is None)
+
+    # Writes
+
+    async def create(self, resource: Resource, namespace: str, obj: Object, *, dry_run: bool = False) -> bytes:
+        """Store a new object; returns its bytes. Raises AlreadyExists, Invalid, NotFound or Forbidden (namespace)."""
+        strategy = self.strategies[resource]
+        meta = obj.metadata
+        meta.namespace = namespace
+        if namespace:
+            await self._check_namespace(resource, namespace, meta.name)
+        generated = not meta.name and bool(meta.generateName)
+        strategy.prepare_create(obj)
+        meta.uid = str(uuid.uuid4())
+        meta.creationTimestamp = now()
+        meta.deletionTimestamp = None
+        meta.deletionGracePeriodSeconds = None
+        meta.resourceVersion = ""
+        meta.selfLink = ""
+        defaults.apply(obj)
+        taken: set[str] = set()
+        tries = 0
+        while True:
+            if generated:
+                meta.name = generate_name(meta.generateName)
+            candidate = obj.clone()
+            strategy.allocate(candidate, None, taken)
+            _raise_invalid(resource, candidate, strategy.validate(candidate))
+            if dry_run:
+                return codec.encode(candidate)
+            key = keys.object_key(resource, namespace, meta.name)
+            companions = strategy.companions(candidate, None)
+            value = codec.encode(candidate)
+            put = Put(key, value, await self._lease(resource))
+            result = await self.store.txn([Compare(key, 0), *companions.compares], [put, *companions.ops])
+            if result.succeeded:
+                return codec.splice_revision(value, result.revision)
+            if key in result.current:
+                tries += 1
+                if not generated or tries >= GENERATED_NAME_TRIES:
+                    raise errors.already_exists(resource.plural, meta.name, resource.group)
+            taken |= result.current.keys() - {key}
+
+    async def update(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        change: Change,
+        *,
+        subresource: str = "",
+        dry_run: bool = False,
+    ) -> tuple[bytes, bool]:
+        """Change an object by a function of its present state; returns its bytes, and whether it was created.
+
+        If what `change` returns carries a resourceVersion, the object must still be of that version, else Conflict.
+        """
+        strategy = self.strategies[resource]
+        key = keys.object_key(resource, namespace, name)
+        kv, from_cache = self._cached(resource, key), True
+        taken: set[str] = set()
+        while True:
+            if kv is None and from_cache:
+                kv, _ = await self.store.get(key)
+                from_cache = False
+            try:
+                if kv is None:
+                    if subresource or not strategy.create_on_update:
+                        raise errors.not_found(resource.plural, name, resource.group)
+                    wanted = change(None)
+                    if wanted.metadata.resourceVersion or wanted.metadata.uid:
+                        raise errors.not_found(resource.plural, name, resource.group)
+                    return await self.create(resource, namespace, wanted, dry_run=dry_run), True
+                old = codec.decode(resource.model, kv)
+                new = change(old.clone())
+                self._prepare(resource, strategy, new, old, kv, subresource)
+                strategy.allocate(new, old, taken)
+                _raise_invalid(resource, new, strategy.validate_update(new, old))
+            except errors.ApiError:
+                if not from_cache:
+                    raise
+                # Perhaps only because the cache lags: look again, at the store.
+                kv, _ = await self.store.get(key)
+                from_cache = False
+                continue
+            ended = await self._store_update(resource, strategy, key, kv, new, old, dry_run)
+            if isinstance(ended, bytes):
+                return ended, False
+            from_cache = False
+            taken |= ended.keys() - {key}
+            kv = ended.get(key)
+
+    def _cached(self, resource: Resource, key: str) -> KeyValue | None:
+        entry = self.cache.entry(resource, key)
+        return None if entry is None else KeyValue(key, entry.value, entry.revision)
+
+    @staticmethod
+    def _prepare(
+        resource: Resource, strategy: Strategy, new: Object, old: Object, kv: KeyValue, subresource: str
+    ) -> None:
+        name, meta, before = old.metadata.name, new.metadata, old.metadata
+        if meta.resourceVersion and meta.resourceVersion != str(kv.revision):
+            raise errors.conflict(resource.plural, name, group=resource.group)
+        if meta.uid and meta.uid != before.uid:
+            why = f"Precondition failed: UID in precondition: {meta.uid}, UID in object meta: {before.uid}"
+            raise errors.conflict(resource.plural, name, why, resource.group)
+        meta.uid = before.uid
+        meta.name = meta.name or before.name
+        meta.namespace = before.namespace
+        meta.generateName = meta.generateName or before.generateName
+        meta.creationTimestamp = before.creationTimestamp
+        meta.generation = before.generation
+        meta.deletionTimestamp = before.deletionTimestamp
+        meta.deletionGracePeriodSeconds = before.deletionGracePeriodSeconds
+        meta.selfLink = ""
+        if subresource == "status":
+            strategy.prepare_status(new, old)
+        elif subresource != "binding":
+            strategy.prepare_update(new, old)
+        defaults.apply(new)
+
+    async def _store_update(
+        self, resource: Resource, strategy: Strategy, key: str, kv: KeyValue, new: Object, old: Object, dry_run: bool
+    ) -> bytes | dict[str, KeyValue]:
+        """The stored bytes, or, if the object or a claim has moved on, what is there now."""
+        new.metadata.resourceVersion = old.metadata.resourceVersion = ""
+        value = codec.encode(new)
+        if dry_run:
+            return codec.splice_revision(value, kv.revision)
+        if value == codec.encode(old):
+            return codec.splice_revision(value, kv.revision)
+        compare = Compare(key, kv.revision)
+        if _may_go(new):
+            companions = strategy.companions(None, old)
+            ops: list[Op] = [Delete(key)]
+        else:
+            companions = strategy.companions(new, old)
+            ops = [Put(key, value, await self._lease(resource))]
+        result = await self.store.txn([compare, *companions.compares], [*ops, *companions.ops])
+        return codec.splice_revision(value, result.revision) if result.succeeded else result.current
+
+    async def delete(
+        self, resource: Resource, namespace: str, name: str, options: DeleteOptions
+    ) -> tuple[bytes, bool]:
+        """Delete an object, at once or gracefully; returns its last bytes, and whether it is gone now."""
+        strategy = self.strategies[resource]
+        key = keys.object_key(resource, namespace, name)
+        kv, from_cache = self._cached(resource, key), True
+        dry_run = bool(options.dryRun)
+        while True:
+            if kv is None and from_cache:
+                kv, _ = await self.store.get(key)
+                from_cache = False
+            try:
+                if kv is None:
+                    raise errors.not_found(resource.plural, name, resource.group)
+                old = codec.decode(resource.model, kv)
+                _check_preconditions(resource, old, options)
+                new = self._mark_deleted(strategy, old, options)
+            except errors.ApiError:
+                if not from_cache:
+                    raise
+                kv, _ = await self.store.get(key)
+                from_cache = False
+                continue
+            value = codec.splice_revision(codec.encode(new), kv.revision)
+            gone = _may_go(new)
+            if dry_run or (not gone and new == old):
+                return value, gone
+            if gone:
+                companions = strategy.companions(None, old)
+                ops: list[Op] = [Delete(key)]
+            else:
+                companions = strategy.companions(new, old)
+                ops = [Put(key, codec.encode(new))]
+            result = await self.store.txn([Compare(key, kv.revision)], [*ops, *companions.ops])
+            if result.succeeded:
+                return codec.splice_revision(codec.encode(new), result.revision), gone
+            kv, from_cache = result.current.get(key), False
+
+    @staticmethod
+    def _mark_deleted(strategy: Strategy, old: Object, options: DeleteOptions) -> Object:
+        """The object with its deletion asked for: it stays while it has grace or finalizers."""
+        new = old.clone()
+        meta = new.metadata
+        grace = strategy.grace(old, options.gracePeriodSeconds)
+        policy = options.propagationPolicy or ("Orphan" if options.orphanDependents else "")
+        if policy == "Orphan" and "orphan" not in meta.finalizers:
+            meta.finalizers = [*meta.finalizers, "orphan"]
+        if meta.deletionTimestamp is None:
+            meta.deletionTimestamp = now() + timedelta(seconds=grace)
+            meta.deletionGracePeriodSeconds = grace
+            if meta.generation:
+                meta.generation += 1
+            strategy.on_delete(new)
+        elif grace < (meta.deletionGracePeriodSeconds or 0):
+            # A second deletion may only shorten the first one's grace.
+            asked = meta.deletionTimestamp - timedelta(seconds=meta.deletionGracePeriodSeconds or 0)
+            meta.deletionTimestamp = asked + timedelta(seconds=grace)
+            meta.deletionGracePeriodSeconds = grace
+        return new
+
+    async def delete_collection(
+        self, resource: Resource, namespace: str, selection: ListOptions, options: DeleteOptions
+    ) -> Listing:
+        """Delete what a list would give; returns that list."""
+        listing = await self.list(resource, namespace, selection)
+        gate = asyncio.Semaphore(16)
+
+        async def one(entry: Entry) -> None:
+            namespace, name = _namespace_and_name(resource, entry)
+            async with gate:
+                try:
+                    await self.delete(resource, namespace, name, options)
+                except errors.NotFound:
+                    return
+
+        async with asyncio.TaskGroup() as tasks:
+            for entry in listing.entries:
+                tasks.create_task(one(entry))
+        return listing
+
+    async def _check_namespace(self, resource: Resource, namespace: str, name: str) -> None:
+        """Nothing is created in a namespace that is missing (404) or going away (403)."""
+        key = keys.object_key(NAMESPACES, "", namespace)
+        entry = self.cache.entry(NAMESPACES, key)
+        if entry is None:
+            kv, _ = await self.store.get(key)
+            if kv is None:
+                raise errors.not_found("namespaces", namespace)
+            entry = Entry(NAMESPACES, kv)
+        if entry.fields.get("status.phase") == "Terminating":
+            why = f"unable to create new content in namespace {namespace} because it is being terminated"
+            error = errors.forbidden(resource.plural, name, why, resource.group)
+            cause = {"reason": "NamespaceTerminating", "field": "metadata.namespace",
+                     "message": f"namespace {namespace} is being terminated"}  # fmt: skip
+            error.details["causes"] = [cause]
+            raise error
+
+    async def _lease(self, resource: Resource) -> int:
+        if not resource.ttl:
+            return 0
+        clock = asyncio.get_running_loop().time()
+        lease, until = self._leases.get(resource.ttl, (0, 0.0))
+        if clock >= until:
+            lease = await self.store.grant(resource.ttl + int(LEASE_SLACK))
+            self._leases[resource.ttl] = (lease, clock + LEASE_SLACK)
+        return lease
+
+
+def _may_go(obj: Object) -> bool:
+    """A deletion was asked for, and nothing holds the object any more: no grace, no finalizer."""
+    meta = obj.metadata
+    held = meta.finalizers or (meta.deletionGracePeriodSeconds or 0) > 0
+    spec = getattr(obj, "spec", None)
+    # A namespace is held by its spec's finalizers, too.
+    return meta.deletionTimestamp is not None and not held and not getattr(spec, "finalizers", None)
+
+
+def _check_preconditions(resource: Resource, obj: Object, options: DeleteOptions) -> None:
+    wanted, meta = options.preconditions, obj.metadata
+    if wanted is None:
+        return
+    for what, asked, actual in (
+        ("UID", wanted.uid, meta.uid),
+        ("ResourceVersion", wanted.resourceVersion, meta.resourceVersion),
+    ):
+        if asked is not None and asked != actual:
+            why = f"Precondition failed: {what} in precondition: {asked}, {what} in object meta: {actual}"
+            raise errors.conflict(resource.plural, meta.name, why, resource.group)
+
+
+def _raise_invalid(resource: Resource, obj: Object, found: Iterable[errors.FieldError]) -> None:
+    found = list(found)
+    if found:
+        name = obj.metadata.name or obj.metadata.generateName
+        raise errors.invalid_object(resource.kind, name, found, resource.group)
+
+
+def _namespace_and_name(resource: Resource, entry: Entry) -> tuple[str, str]:
+    rest = entry.key.removeprefix(keys.prefix(resource))
+    namespace, _, name = rest.rpartition("/")
+    return namespace, name
+
+
+def generate_name(prefix: str) -> str:
+    """`web-` → `web-x7k2p`; a long prefix is cut so that the name has at most 63 bytes (apiserver/pkg/storage/names)."""
+    return prefix[:58] + "".join(random.choices(SUFFIX_LETTERS, k=5))  # noqa: S311  (not for secrets)
+
+
+def parse_version(text: str) -> int:
+    """A resourceVersion as a revision. Raises BadRequest with upstream's message."""
+    if not (text.isascii() and text.isdigit()):
+        quoted = errors.quote(text)
+        raise errors.BadRequest(f"Invalid value: {quoted}: strconv.ParseUint: parsing {quoted}: invalid syntax")
+    return int(text)
+
+
+def _page(entries: list[Entry], revision: int, prefix: str, limit: int, *, counted: bool) -> Listing:
+    if not limit or len(entries) <= limit:
+        return Listing(entries, revision)
+    token = _encode_continue(revision, entries[limit - 1].key.removeprefix(prefix))
+    # With a selector upstream does not count what remains.
+    remaining = len(entries) - limit if counted else None
+    return Listing(entries[:limit], revision, token, remaining)
+
+
+def _encode_continue(revision: int, start: str) -> str:
+    token = orjson.dumps({"v": "meta.k8s.io/v1", "rv": revision, "start": start + "\0"})
+    return base64.urlsafe_b64encode(token).decode().rstrip("=")
+
+
+def _decode_continue(token: str, prefix: str) -> tuple[int, str]:
+    """The revision and the last key of the page before. Raises BadRequest."""
+    try:
+        data = orjson.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+        if data["v"] != "meta.k8s.io/v1":
+            raise ValueError(data["v"])
+        return int(data["rv"]), prefix + str(data["start"]).removesuffix("\0")
+    except (ValueError, KeyError, TypeError, binascii.Error):
+        raise errors.BadRequest(f"continue key is not valid: {token}") from None
