@@ -263,7 +263,9 @@ def invalid(field: str, value: object, detail: str) -> FieldError:
 def not_supported(field: str, value: object, supported: Sequence[str]) -> FieldError:
     """The value is none of the few that are allowed."""
     allowed = ", ".join(quote(v) for v in sorted(supported))
-    return FieldError("FieldValueNotSupported", field, f"Unsupported value: {quote(value)}: supported values: {allowed}")
+    return FieldError(
+        "FieldValueNotSupported", field, f"Unsupported value: {quote(value)}: supported values: {allowed}"
+    )
 
 
 def duplicate(field: str, value: object) -> FieldError:

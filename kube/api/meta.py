@@ -50,7 +50,7 @@ class Model(BaseModel):
 def always() -> Any:
     """The default of a field that is written even when it is zero, like a Go field without `omitempty`.
 
-    None is never equal to a validated value, so the field is never taken for a default. Use it with the `Always*` types.
+    None is never equal to a validated value, so the field is never taken for a default. Use it with `Always*` types.
     """
     return Field(default=None, validate_default=True)
 
