@@ -292,3 +292,10 @@ def sandbox_name(config: SandboxConfig) -> str:
     """`k8s_POD_<pod>_<namespace>_<uid>_<attempt>`"""
     pod = config.pod
     return f"k8s_POD_{pod.name}_{pod.namespace}_{pod.uid}_{config.attempt}"
+
+
+def full_image_name(image: str) -> str:
+    """The name with its tag: `kube/web` is `kube/web:latest`. A digest or an id stays what it is."""
+    if "@" in image or image.startswith("sha256:") or ":" in image.rpartition("/")[2]:
+        return image
+    return f"{image}:latest"

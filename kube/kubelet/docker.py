@@ -1,0 +1,408 @@
+"""The container runtime on a real Docker engine.
+
+What belongs to this kubelet is what carries its node's label; other containers of the engine are never touched. All
+state is the engine's: a restarted kubelet finds its sandboxes and containers by their labels. Only what cannot change
+is remembered (what `inspect` said of a container, until an event names it).
+
+Where Kubernetes' dockershim differs: it lists by name, inspects every container at each look, and stops a container
+with Docker's own `stop`, which holds a connection for the whole grace period.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+import docker
+import requests
+from docker.errors import create_api_error_from_http_exception
+from docker.types import CancellableStream
+from docker.utils import parse_repository_tag
+
+from kube.kubelet import docker_objects as objects
+from kube.kubelet.docker_engine import SOCKET, TIMEOUT, Engine, demultiplexed, lowest_oom_score_adj, status
+from kube.kubelet.docker_events import Events
+from kube.kubelet.docker_network import ensure_network
+from kube.kubelet.runtime import (
+    NODE_NAME,
+    POD_UID,
+    Change,
+    ContainerConfig,
+    ContainerStatus,
+    EngineInfo,
+    ExecResult,
+    Image,
+    ImageNotFound,
+    NoSuchContainer,
+    RuntimeFailure,
+    SandboxConfig,
+    SandboxStatus,
+    full_image_name,
+)
+
+EXEC_OUTPUT = 1 << 20
+"""Bytes of a command's output that are kept; what is beyond is read and dropped."""
+PULL_SILENCE = 60.0
+"""Seconds without progress after which a pull is given up: Kubernetes' --image-pull-progress-deadline."""
+LOG_OPTIONS = {"max-size": "10m", "max-file": "5"}
+"""As the kubelet's --container-log-max-size and --container-log-max-files."""
+CHUNK = 64 * 1024
+
+log = logging.getLogger(__name__)
+
+
+class DockerRuntime:
+    """A Runtime on the Docker engine at a unix socket. One for each kubelet."""
+
+    def __init__(
+        self,
+        node_name: str,
+        *,
+        socket: str = SOCKET,
+        network: str = "kube-pods",
+        pod_cidr: str = "10.244.0.0/16",
+        bridge: str = "kube0",
+        parallel: int = 16,
+        timeout: float = TIMEOUT,
+    ) -> None:
+        self._node = node_name
+        self._network, self._pod_cidr, self._bridge = network, pod_cidr, bridge
+        self._engine = Engine(socket, parallel=parallel, timeout=timeout)
+        self._inspected: dict[str, tuple[str, dict[str, Any]]] = {}  # id -> the state it was in, what inspect said
+        self._events = Events(self._engine, {"label": self._mine()}, self._forget)
+        self._score: int | None = None
+        self._warned = False
+
+    async def info(self) -> EngineInfo:
+        version = await self._engine.call(lambda client: client.version())
+        return EngineInfo(version["Version"])
+
+    async def ensure_network(self) -> None:
+        """Create the pod network unless it is there. Raises RuntimeFailure that says what is in its way."""
+        await self._engine.call(lambda client: ensure_network(client, self._network, self._pod_cidr, self._bridge))
+
+    # What there is.
+
+    async def list_sandboxes(self) -> list[SandboxStatus]:
+        return (await self._list())[0]
+
+    async def list_containers(self) -> list[ContainerStatus]:
+        return (await self._list())[1]
+
+    async def pod_status(self, uid: str) -> tuple[list[SandboxStatus], list[ContainerStatus]]:
+        return await self._list(f"{POD_UID}={uid}")
+
+    def _mine(self) -> str:
+        return f"{NODE_NAME}={self._node}"
+
+    async def _list(self, *labels: str) -> tuple[list[SandboxStatus], list[ContainerStatus]]:
+        return await self._engine.call(lambda client: self._listed(client, labels))
+
+    def _listed(
+        self, client: docker.APIClient, labels: Sequence[str]
+    ) -> tuple[list[SandboxStatus], list[ContainerStatus]]:
+        found = client.containers(all=True, filters={"label": [self._mine(), *labels]})
+        if not labels:
+            present = {item["Id"] for item in found}
+            for gone in [id for id in list(self._inspected) if id not in present]:
+                self._forget(gone)
+        sandboxes, containers = [], []
+        for item in found:
+            inspected = self._look(client, item["Id"], item["State"])
+            if inspected is None:
+                continue
+            if objects.is_sandbox(item["Labels"]):
+                sandboxes.append(objects.sandbox_status(inspected))
+            else:
+                containers.append(objects.container_status(inspected))
+        return objects.sorted_newest_first(sandboxes), objects.sorted_newest_first(containers)
+
+    def _look(self, client: docker.APIClient, id: str, state: str) -> dict[str, Any] | None:
+        """What inspect says; None if the container is gone. Asks only when the state is another than the last time."""
+        known = self._inspected.get(id)
+        if known and known[0] == state:
+            return known[1]
+        try:
+            inspected: dict[str, Any] = client.inspect_container(id)
+        except docker.errors.NotFound:
+            return None
+        # A created container is about to be started, or has failed to: the list cannot tell these apart.
+        if inspected["State"]["Status"] in ("running", "exited"):
+            self._inspected[id] = inspected["State"]["Status"], inspected
+        return inspected
+
+    def _forget(self, id: str | None) -> None:
+        """Something happened to this container, or to an unknown one: what was known of it may be wrong."""
+        if id is None:
+            self._inspected.clear()
+        else:
+            self._inspected.pop(id, None)
+
+    # Sandboxes.
+
+    async def run_sandbox(self, config: SandboxConfig) -> SandboxStatus:
+        await self._find_lowest_score()
+        request = objects.sandbox_request(config, self._node, self._network, self._lowest_score)
+        try:
+            inspected = await self._engine.call(lambda client: self._run_sandbox(client, dict(request)))
+        except RuntimeFailure as error:
+            if not (status(error) == 404 and self._network in str(error)):
+                raise
+            await self.ensure_network()
+            inspected = await self._engine.call(lambda client: self._run_sandbox(client, dict(request)))
+        return objects.sandbox_status(inspected)
+
+    def _run_sandbox(self, client: docker.APIClient, request: dict[str, Any]) -> dict[str, Any]:
+        id = self._create(client, request)
+        try:
+            client.start(id)
+            inspected: dict[str, Any] = client.inspect_container(id)
+        except docker.errors.APIError:
+            with contextlib.suppress(docker.errors.APIError):
+                client.remove_container(id, force=True, v=True)
+            raise
+        return inspected
+
+    def _create(self, client: docker.APIClient, request: dict[str, Any]) -> str:
+        name = request.pop("name")
+        create: Any = client.create_container_from_config
+        try:
+            created = create(request, name)
+        except docker.errors.APIError as error:
+            if error.status_code != 409:
+                raise
+            leftover = client.inspect_container(name)
+            if (leftover["Config"].get("Labels") or {}).get(NODE_NAME) != self._node:
+                raise
+            log.info("removing the container %s, left over under the name %s", leftover["Id"][:12], name)
+            _remove(client, leftover["Id"])
+            created = create(request, name)
+        return str(created["Id"])
+
+    async def stop_sandbox(self, sandbox_id: str) -> None:
+        await self._kill(sandbox_id, "SIGKILL")
+
+    async def remove_sandbox(self, sandbox_id: str) -> None:
+        await self.remove_container(sandbox_id)
+
+    # Containers.
+
+    async def create_container(self, sandbox_id: str, config: ContainerConfig) -> str:
+        await self._find_lowest_score()
+        if config.resources.oom_score_adj < self._lowest_score and not self._warned:
+            self._warned = True
+            log.warning(
+                "the engine cannot lower oom_score_adj below %d (it lacks CAP_SYS_RESOURCE): containers that should "
+                "have %d get that",
+                self._lowest_score,
+                config.resources.oom_score_adj,
+            )
+        request = objects.container_request(config, sandbox_id, self._node, self._lowest_score, LOG_OPTIONS)
+        try:
+            return await self._engine.call(lambda client: self._create(client, request))
+        except RuntimeFailure as error:
+            error.reason = error.reason or "CreateContainerError"
+            raise
+
+    async def start_container(self, container_id: str) -> None:
+        try:
+            await self._engine.call(lambda client: client.start(container_id))
+        except RuntimeFailure as error:
+            error.reason = error.reason or "RunContainerError"
+            raise
+        finally:
+            self._forget(container_id)
+
+    async def stop_container(self, container_id: str, grace: float) -> None:
+        if grace > 0:
+            try:
+                inspected = await self._engine.call(lambda client: client.inspect_container(container_id))
+            except NoSuchContainer:
+                return
+            if not inspected["State"]["Running"]:
+                return
+            signal = inspected["Config"].get("StopSignal") or "SIGTERM"
+            with self._events.exit_of(container_id) as exited:
+                if not await self._kill(container_id, signal):
+                    return
+                if await self._ended(container_id, exited, grace):
+                    return
+        await self._kill(container_id, "SIGKILL")
+
+    async def _kill(self, id: str, signal: str) -> bool:
+        """Send a signal; False if there was nothing to send it to. SIGKILL: returns when the container has ended."""
+        try:
+            await self._engine.call(lambda client: client.kill(id, signal))
+        except NoSuchContainer:
+            return False
+        except RuntimeFailure as error:
+            if status(error) == 409:  # it is not running
+                return False
+            raise
+        finally:
+            self._forget(id)
+        return True
+
+    async def _ended(self, id: str, exited: asyncio.Event, grace: float) -> bool:
+        """Whether a container ends within `grace`. Woken by its event; looks now and then, should the event be lost."""
+        loop = asyncio.get_running_loop()
+        deadline, pause = loop.time() + grace, 0.5
+        while (left := deadline - loop.time()) > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(pause, left)):
+                    await exited.wait()
+            exited.clear()
+            pause = min(pause * 2, 8)
+            try:
+                inspected = await self._engine.call(lambda client: client.inspect_container(id))
+            except NoSuchContainer:
+                return True
+            if not inspected["State"]["Running"]:
+                return True
+        return False
+
+    async def remove_container(self, container_id: str) -> None:
+        try:
+            await self._engine.call(lambda client: _remove(client, container_id))
+        finally:
+            self._forget(container_id)
+
+    async def exec(self, container_id: str, command: Sequence[str], timeout: float) -> ExecResult:
+        output, kept = [], 0
+        async with asyncio.timeout(timeout):
+            created = await self._engine.call(lambda client: client.exec_create(container_id, list(command)))
+            async with _closing(self._engine.stream(lambda client: _exec(client, created["Id"]))) as batches:
+                async for batch in batches:
+                    for chunk in batch:
+                        output.append(chunk[: EXEC_OUTPUT - kept])
+                        kept += len(output[-1])
+            result = await self._engine.call(lambda client: client.exec_inspect(created["Id"]))
+        return ExecResult(result["ExitCode"] if result["ExitCode"] is not None else -1, b"".join(output))
+
+    async def logs(
+        self,
+        container_id: str,
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        since: datetime | None = None,
+        timestamps: bool = False,
+    ) -> AsyncIterator[bytes]:
+        params = {
+            "stdout": 1,
+            "stderr": 1,
+            "follow": int(follow),
+            "timestamps": int(timestamps),
+            "tail": "all" if tail is None else tail,
+            **({"since": f"{since.timestamp():.6f}"} if since else {}),
+        }
+        async with _closing(self._engine.stream(lambda client: _logs(client, container_id, params))) as batches:
+            async for batch in batches:
+                if batch:
+                    yield b"".join(batch)
+
+    # Images.
+
+    async def image(self, name: str) -> Image | None:
+        try:
+            return objects.image(await self._engine.call(lambda client: _inspect_image(client, name)))
+        except ImageNotFound:
+            return None
+
+    async def pull(self, name: str) -> Image:
+        repository, tag = parse_repository_tag(full_image_name(name))
+        try:
+            async with _closing(
+                self._engine.stream(lambda client: _pull(client, repository, tag), silence=PULL_SILENCE)
+            ) as batches:
+                async for batch in batches:
+                    for line in batch:
+                        if "error" in line:
+                            raise _pull_failure(line["error"])
+        except TimeoutError:
+            raise RuntimeFailure(f"no progress pulling {name} for {PULL_SILENCE:.0f} s", "ErrImagePull") from None
+        except RuntimeFailure as error:
+            if type(error) is RuntimeFailure and status(error):
+                raise _pull_failure(str(error)) from error
+            raise
+        image = await self.image(name)
+        if image is None:
+            raise ImageNotFound(f"{name} was pulled, but is not there", "ErrImagePull")
+        return image
+
+    async def list_images(self) -> list[Image]:
+        return [objects.image(item) for item in await self._engine.call(lambda client: client.images())]
+
+    # News.
+
+    def changes(self) -> AsyncIterator[Change]:
+        return self._events.changes()
+
+    async def close(self) -> None:
+        await self._events.close()
+        await self._engine.close()
+
+    # The engine's limit on oom_score_adj.
+
+    async def _find_lowest_score(self) -> None:
+        if self._score is None:
+            self._score = await asyncio.to_thread(lowest_oom_score_adj, self._engine.path)
+
+    @property
+    def _lowest_score(self) -> int:
+        return -1000 if self._score is None else self._score
+
+
+@contextlib.asynccontextmanager
+async def _closing(batches: AsyncIterator[list[Any]]) -> AsyncIterator[AsyncIterator[list[Any]]]:
+    assert isinstance(batches, AsyncGenerator)
+    async with contextlib.aclosing(batches):
+        yield batches
+
+
+def _remove(client: docker.APIClient, id: str) -> None:
+    try:
+        client.remove_container(id, force=True, v=True)
+    except docker.errors.NotFound:
+        return
+    except docker.errors.APIError as error:
+        if error.status_code != 409:  # it is being removed already
+            raise
+
+
+def _inspect_image(client: docker.APIClient, name: str) -> dict[str, Any]:
+    inspect: Any = client.inspect_image
+    inspected: dict[str, Any] = inspect(name)
+    return inspected
+
+
+def _logs(client: docker.APIClient, id: str, params: dict[str, Any]) -> CancellableStream[bytes]:
+    tty = client.inspect_container(id)["Config"]["Tty"]
+    url = f"{client.base_url}/v{client.api_version}/containers/{id}/logs"
+    # No timeout: a followed log may be silent for ever.
+    response = client.get(url, params=params, stream=True, timeout=(client.timeout, None))
+    try:
+        response.raise_for_status()
+    except requests.HTTPError as error:
+        create_api_error_from_http_exception(error)
+    chunks: Iterator[bytes] = response.raw.stream(CHUNK)
+    return CancellableStream(chunks if tty else demultiplexed(chunks), response)
+
+
+def _exec(client: docker.APIClient, id: str) -> CancellableStream[bytes]:
+    return client.exec_start(id, stream=True)
+
+
+def _pull(client: docker.APIClient, repository: str, tag: str | None) -> CancellableStream[dict[str, Any]]:
+    stream: CancellableStream[dict[str, Any]] = client.pull(repository, tag, stream=True, decode=True)
+    return stream
+
+
+def _pull_failure(words: str) -> RuntimeFailure:
+    missing = ("not found", "manifest unknown", "does not exist", "access denied")
+    kind = ImageNotFound if any(word in words.lower() for word in missing) else RuntimeFailure
+    return kind(words, "ErrImagePull")

@@ -1,0 +1,235 @@
+"""What the kubelet asks for, in Docker's words, and what Docker says of it, in the kubelet's. Pure functions.
+
+Docker knows no pods: which pod a container belongs to is in its labels, and everything a status needs is read from
+`inspect` (the list of containers lacks exit codes and times).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from kube.kubelet.runtime import (
+    CONTAINER_HASH,
+    CONTAINER_NAME,
+    CONTAINER_TYPE,
+    GRACE_PERIOD,
+    NODE_NAME,
+    POD_NAME,
+    POD_NAMESPACE,
+    POD_UID,
+    RESTART_COUNT,
+    SANDBOX_ID,
+    ContainerConfig,
+    ContainerStatus,
+    Image,
+    PodId,
+    SandboxConfig,
+    SandboxStatus,
+    State,
+    container_name,
+    full_image_name,
+    sandbox_name,
+)
+
+SANDBOX = "podsandbox"
+CONTAINER = "container"
+SANDBOX_OOM_SCORE_ADJ = -998
+"""The pause container is the last to be killed for memory: its death takes the whole pod along."""
+NEVER = "0001-01-01T00:00:00Z"
+
+Json = dict[str, Any]
+
+
+def pod_labels(pod: PodId, node: str) -> dict[str, str]:
+    return {POD_NAME: pod.name, POD_NAMESPACE: pod.namespace, POD_UID: pod.uid, NODE_NAME: node}
+
+
+def pod_id(labels: Mapping[str, str]) -> PodId:
+    return PodId(labels.get(POD_NAMESPACE, ""), labels.get(POD_NAME, ""), labels.get(POD_UID, ""))
+
+
+def sandbox_request(config: SandboxConfig, node: str, network: str, lowest_score: int) -> Json:
+    """The body of POST /containers/create for a sandbox, and its name under `name`."""
+    host: Json = {
+        "NetworkMode": "host" if config.host_network else network,
+        "IpcMode": "shareable",  # or no container may join it
+        "CpuShares": 2,
+        "OomScoreAdj": max(SANDBOX_OOM_SCORE_ADJ, lowest_score),
+        "LogConfig": {"Type": "none"},
+        "Dns": list(config.dns_servers),
+        "DnsSearch": list(config.dns_searches),
+        "DnsOptions": list(config.dns_options),
+    }
+    request: Json = {
+        "name": sandbox_name(config),
+        "Image": config.image,
+        "Labels": {
+            **config.labels,
+            **pod_labels(config.pod, node),
+            CONTAINER_TYPE: SANDBOX,
+            CONTAINER_NAME: "POD",
+            RESTART_COUNT: str(config.attempt),
+        },
+        "HostConfig": host,
+    }
+    if config.host_network:
+        return request
+    request["Hostname"] = config.hostname
+    bindings: dict[str, list[dict[str, str]]] = {}
+    for port in config.ports:
+        if port.host_port:
+            bindings.setdefault(f"{port.container_port}/{port.protocol.lower()}", []).append(
+                {"HostIp": port.host_ip, "HostPort": str(port.host_port)}
+            )
+    if bindings:
+        host["PortBindings"] = bindings
+        request["ExposedPorts"] = {port: {} for port in bindings}
+    return request
+
+
+def container_request(
+    config: ContainerConfig, sandbox_id: str, node: str, lowest_score: int, log_options: Mapping[str, str]
+) -> Json:
+    """The body of POST /containers/create for a container, and its name under `name`."""
+    resources = config.resources
+    request: Json = {
+        "name": container_name(config),
+        "Image": config.image,
+        "Labels": {
+            **config.labels,
+            **pod_labels(config.pod, node),
+            CONTAINER_TYPE: CONTAINER,
+            CONTAINER_NAME: config.name,
+            CONTAINER_HASH: config.hash,
+            RESTART_COUNT: str(config.attempt),
+            SANDBOX_ID: sandbox_id,
+            GRACE_PERIOD: str(config.grace_period),
+        },
+        "Env": [f"{name}={value}" for name, value in config.env],
+        "WorkingDir": config.working_dir,
+        "User": config.user,
+        "Tty": config.tty,
+        "OpenStdin": config.stdin,
+        "StdinOnce": config.stdin and config.stdin_once,
+        "Healthcheck": {"Test": ["NONE"]},  # the kubelet probes; the image's own check would only cost
+        "HostConfig": {
+            "NetworkMode": f"container:{sandbox_id}",
+            "IpcMode": f"container:{sandbox_id}",
+            # Not `Mounts`: a bind of a path that is not there makes a directory, as Kubernetes' hostPath does.
+            "Binds": [_bind(m.host_path, m.container_path, m.read_only) for m in config.mounts],
+            "CpuShares": resources.cpu_shares,
+            "CpuQuota": resources.cpu_quota,
+            "CpuPeriod": resources.cpu_period if resources.cpu_quota else 0,
+            "Memory": resources.memory,
+            "MemorySwap": resources.memory,  # no swap: memory and swap together are no more than memory
+            "OomScoreAdj": max(resources.oom_score_adj, lowest_score),
+            "Privileged": config.privileged,
+            "LogConfig": {"Type": "json-file", "Config": dict(log_options)},
+        },
+    }
+    # Given an entrypoint, Docker does not take the image's cmd: just what Kubernetes promises for `command`.
+    if config.command is not None:
+        request["Entrypoint"] = list(config.command)
+    if config.args is not None:
+        request["Cmd"] = list(config.args)
+    return request
+
+
+def _bind(source: str, target: str, read_only: bool) -> str:
+    return f"{source}:{target}:ro" if read_only else f"{source}:{target}"
+
+
+def is_sandbox(labels: Mapping[str, str]) -> bool:
+    return labels.get(CONTAINER_TYPE) == SANDBOX
+
+
+def sandbox_status(inspected: Json) -> SandboxStatus:
+    """A sandbox, from what `inspect` says."""
+    labels, state = inspected["Config"].get("Labels") or {}, inspected["State"]
+    running = state["Running"]
+    networks = (inspected.get("NetworkSettings") or {}).get("Networks") or {}
+    return SandboxStatus(
+        id=inspected["Id"],
+        pod=pod_id(labels),
+        attempt=_number(labels.get(RESTART_COUNT)),
+        state=_state(state),
+        created_at=_created(inspected),
+        ip=next((net["IPAddress"] for net in networks.values() if net.get("IPAddress")), "") if running else "",
+        host_network=inspected["HostConfig"].get("NetworkMode") == "host",
+        pid=state.get("Pid") or 0,
+    )
+
+
+def container_status(inspected: Json) -> ContainerStatus:
+    """A container, from what `inspect` says.
+
+    One that could not be started stays `created` in Docker, with an exit code and the error: it has exited, and its
+    times are that of its creation (as in Kubernetes' dockershim).
+    """
+    labels, state = inspected["Config"].get("Labels") or {}, inspected["State"]
+    started, finished = parse_time(state.get("StartedAt")), parse_time(state.get("FinishedAt"))
+    status = _state(state)
+    if status is State.EXITED and finished is None:
+        started = finished = _created(inspected)
+    return ContainerStatus(
+        id=inspected["Id"],
+        pod=pod_id(labels),
+        name=labels.get(CONTAINER_NAME, ""),
+        attempt=_number(labels.get(RESTART_COUNT)),
+        state=status,
+        image=full_image_name(inspected["Config"].get("Image", "")),
+        image_id=inspected.get("Image", ""),
+        sandbox_id=labels.get(SANDBOX_ID, ""),
+        hash=labels.get(CONTAINER_HASH, ""),
+        created_at=_created(inspected),
+        started_at=started,
+        finished_at=finished if status is State.EXITED else None,
+        exit_code=int(state.get("ExitCode") or 0) if status is State.EXITED else 0,
+        oom_killed=bool(state.get("OOMKilled")),
+        error=state.get("Error") or "",
+        labels=labels,
+    )
+
+
+def _state(state: Json) -> State:
+    match state["Status"]:
+        case "created":
+            return State.EXITED if state.get("ExitCode") else State.CREATED
+        case "running" | "paused":
+            return State.RUNNING
+        case "exited" | "dead":
+            return State.EXITED
+        case _:  # restarting, removing
+            return State.UNKNOWN
+
+
+def _created(inspected: Json) -> datetime:
+    return parse_time(inspected["Created"]) or datetime.fromtimestamp(0, UTC)
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isdigit() else 0
+
+
+def image(inspected: Json) -> Image:
+    """An image, from what `inspect` or the list of images says."""
+    names = [*(inspected.get("RepoTags") or ()), *(inspected.get("RepoDigests") or ())]
+    return Image(inspected["Id"], [name for name in names if "<none>" not in name], inspected.get("Size") or 0)
+
+
+_FRACTION = re.compile(r"\.(\d{1,6})\d*")
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """RFC 3339 with Docker's nanoseconds, to the microsecond; None for Go's zero time."""
+    if not text or text == NEVER:
+        return None
+    return datetime.fromisoformat(_FRACTION.sub(lambda match: f".{match[1]:0<6}", text))
+
+
+def sorted_newest_first(statuses: Sequence[Any]) -> list[Any]:
+    """Sandboxes or containers: the newest first."""
+    return sorted(statuses, key=lambda status: (status.created_at, status.attempt), reverse=True)
