@@ -1,0 +1,36 @@
+"""deploy/down: stop what deploy/up started and remove its containers, network, iptables rules and mounts."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from deploy.cluster import machine
+from deploy.cluster.cluster import ETCD, Cluster
+from deploy.cluster.lock import exclusive
+from deploy.cluster.settings import Settings
+from deploy.cluster.steps import Failed
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="deploy/down", description=__doc__)
+    parser.add_argument(
+        "--purge", action="store_true", help="also remove the data: all of .run/, and the example images"
+    )
+    args = parser.parse_args()
+    settings = Settings.of()
+    try:
+        machine.require_root("deploy/down")
+        with exclusive(settings.run):
+            cluster = Cluster(settings)
+            foreign_etcd = machine.taken(settings.etcd_port) and not cluster.supervisor.has(ETCD)
+            cluster.stop(purge=args.purge)
+    except Failed as failure:
+        sys.exit(f"deploy/down: {failure}")
+    if foreign_etcd:
+        print(f"{ETCD:<12}not started by us: left as it is, and with it what is under /registry in it")
+
+
+if __name__ == "__main__":
+    main()

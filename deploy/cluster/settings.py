@@ -1,0 +1,90 @@
+"""What a cluster on one machine is made of: its directory, ports, ranges and names.
+
+One checkout keeps its state in `.run/`; the settings that `deploy/up` used are kept there, so that `deploy/down`
+removes exactly what they made. The end-to-end tests start a cluster of their own from the same class, with other
+values.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+SETTINGS_FILE = "cluster.json"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A cluster. Every daemon listens on loopback."""
+
+    run: Path = CHECKOUT / ".run"
+    """Everything the cluster writes, but for Docker's own data."""
+    node: str = field(default_factory=lambda: socket.gethostname().lower())
+    """The node's name; containers carry it as a label."""
+    service_range: str = "10.96.0.0/16"
+    pod_range: str = "10.244.0.0/16"
+    pod_network: str = "kube-pods"
+    """The Docker network that pods are on."""
+    etcd_port: int = 2379
+    etcd_peer_port: int = 2380
+    apiserver_port: int = 8080
+    scheduler_port: int = 10251
+    controller_manager_port: int = 10252
+    kubelet_port: int = 10250
+    proxy_port: int = 10249
+    shared_etcd: bool = True
+    """Whether an etcd that already runs on the port may be used."""
+    verbosity: int = 0
+
+    @property
+    def etcd(self) -> str:
+        """URL of etcd."""
+        return f"http://127.0.0.1:{self.etcd_port}"
+
+    @property
+    def server(self) -> str:
+        """URL of the apiserver."""
+        return f"http://127.0.0.1:{self.apiserver_port}"
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.run / "kubeconfig"
+
+    @property
+    def logs(self) -> Path:
+        return self.run / "log"
+
+    def log(self, program: str) -> Path:
+        """Where a program's output goes."""
+        return self.logs / f"{program}.log"
+
+    def save(self) -> None:
+        """Keep them for `Settings.of`."""
+        self.run.mkdir(parents=True, exist_ok=True)
+        values = {name: value for name, value in asdict(self).items() if name != "run"}
+        (self.run / SETTINGS_FILE).write_text(json.dumps(values, indent=2) + "\n")
+
+    @classmethod
+    def of(cls, run: Path = CHECKOUT / ".run") -> Settings:
+        """Those that the cluster in `run` was started with; the defaults if there was none."""
+        try:
+            values = json.loads((run / SETTINGS_FILE).read_text())
+        except FileNotFoundError:
+            values = {}
+        known = cls.__dataclass_fields__.keys() & values.keys()
+        return cls(run=run, **{name: values[name] for name in known})
+
+    def write_kubeconfig(self) -> None:
+        """A kubeconfig for the apiserver's plain port."""
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "kube", "cluster": {"server": self.server}}],
+            "users": [{"name": "admin", "user": {}}],
+            "contexts": [{"name": "kube", "context": {"cluster": "kube", "user": "admin", "namespace": "default"}}],
+            "current-context": "kube",
+        }
+        self.kubeconfig.write_text(json.dumps(config, indent=2) + "\n")  # JSON is YAML

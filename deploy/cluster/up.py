@@ -1,0 +1,112 @@
+"""deploy/up: install what is missing, start the cluster, and show that it works."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from deploy.cluster import engine, example, machine
+from deploy.cluster.cluster import Cluster
+from deploy.cluster.lock import exclusive
+from deploy.cluster.settings import Settings
+from deploy.cluster.steps import Failed, Step, Steps
+
+
+def up(settings: Settings, steps: Steps) -> None:
+    """Bring the cluster up; what works already is left as it is."""
+    machine.require_root("deploy/up")
+    machine.require_disk(settings.run, Path("/var/lib/docker"))
+    with steps.step("packages") as step:
+        if packages := machine.missing_packages():
+            machine.install(step, packages, settings.logs / "apt.log")
+            step.done("installed")
+        else:
+            step.done("all here")
+    cluster = Cluster(settings, steps)
+    with cluster.undone_on_failure():
+        cluster.start_supervisor()
+        cluster.start_etcd()
+        cluster.start_dockerd()
+        have_images(steps)
+        cluster.start_daemons()
+        settings.write_kubeconfig()
+        with steps.step("example") as step:
+            example.submit(step, settings.server)
+        with steps.step("pods") as step:
+            example.wait_ready(step, settings.server)
+        with steps.step("requests") as step:
+            show_requests(step, example.service_address(settings.server))
+
+
+def have_images(steps: Steps) -> None:
+    """Build the example images if the engine lacks them."""
+    with steps.step("images") as step:
+        if missing := engine.missing_images():
+            step.say(f"building {', '.join(missing)}")
+            engine.build_images()
+            step.done(f"built {', '.join(engine.IMAGES)}")
+        else:
+            step.done(f"{', '.join(engine.IMAGES)} are there")
+
+
+def show_requests(step: Step, address: str) -> None:
+    """Send requests to the service and print which pod answered each."""
+    example.wait_answer(step, address)
+    step.say(f"{example.REQUESTS} to http://{address}/ (service web), answered by")
+    for number in range(1, example.REQUESTS + 1):
+        try:
+            answered = example.ask(address)
+        except OSError as error:
+            raise Failed(f"request {number} to the service's address {address} failed: {error}") from error
+        print(f"{'':<12}{number:>2}  {answered}", flush=True)
+
+
+def go_on(settings: Settings) -> str:
+    """The lines to go on with."""
+    run = settings.run
+    api = f"{settings.server}/api/v1/namespaces/default"
+    return f"""
+Go on with curl:
+  curl {api}/pods
+  curl -X POST -H 'Content-Type: application/yaml' --data-binary @pod.yaml {api}/pods
+  curl -X PATCH -H 'Content-Type: application/merge-patch+json' -d '{{"spec":{{"replicas":5}}}}' \\
+       {api}/replicationcontrollers/web
+  curl http://{example.service_address(settings.server)}/
+or kubectl:
+  export KUBECONFIG={settings.kubeconfig}
+  kubectl get nodes,rc,pods,services,endpoints
+  kubectl scale rc web --replicas=5
+The daemons' logs: {settings.logs}/   Their state: {Path(sys.executable).parent}/supervisorctl -c {run}/supervisord.conf
+Stop it all: deploy/down"""
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="deploy/up", description=__doc__)
+    defaults = Settings()
+    parser.add_argument("--service-cluster-ip-range", default=defaults.service_range, help="of services (%(default)s)")
+    parser.add_argument("--cluster-cidr", default=defaults.pod_range, help="of pods (%(default)s)")
+    parser.add_argument("--hostname-override", default=defaults.node, help="the node's name (%(default)s)")
+    parser.add_argument("-v", type=int, default=defaults.verbosity, help="how much the daemons log (%(default)s)")
+    args = parser.parse_args()
+    settings = Settings(
+        node=args.hostname_override,
+        service_range=args.service_cluster_ip_range,
+        pod_range=args.cluster_cidr,
+        verbosity=args.v,
+    )
+    began = time.monotonic()
+    try:
+        with exclusive(settings.run):
+            up(settings, Steps())
+            print(f"{'':<12}up after {time.monotonic() - began:.1f} s\n{go_on(settings)}")
+    except Failed as failure:
+        sys.exit(f"deploy/up: {failure}")
+    except KeyboardInterrupt:
+        sys.exit("deploy/up: interrupted; what it had started is stopped again")
+
+
+if __name__ == "__main__":
+    main()
