@@ -175,8 +175,10 @@ class Connection:
             return Compacted(0)
         if code is grpc.StatusCode.NOT_FOUND and "lease" in details:
             return LeaseNotFound(details)
+        if "request is too large" in details or "message larger than max" in details:
+            return TooLarge(details)
         if code is grpc.StatusCode.INVALID_ARGUMENT:
-            return TooLarge(details) if "too large" in details else ValueError(details)
+            return ValueError(details)
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             return Unavailable(f"{self}: no answer within {self.timeout:g} s")
         return Unavailable(f"{self}: {details or code.name}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import grpc.aio
@@ -88,18 +89,19 @@ class EtcdStore:
         request = rpc.WatchCreateRequest(
             key=start, range_end=end, start_revision=revision, prev_kv=True, progress_notify=True
         )
-        async for answer in self._stream(request):
-            if answer.compact_revision:
-                raise Compacted(answer.compact_revision)
-            if answer.canceled:
-                raise Unavailable(f"{self._etcd}: watch of {prefix} cancelled: {answer.cancel_reason}")
-            if answer.events:
-                changes = [_change(event) for event in answer.events]
-                # Not the header's revision: a watch that catches up gets 1,000 revisions at a time, each under the
-                # header of the present one.
-                yield WatchBatch(changes, changes[-1].revision)
-            elif not answer.created:
-                yield WatchBatch([], answer.header.revision)
+        async with aclosing(self._stream(request)) as answers:
+            async for answer in answers:
+                if answer.compact_revision:
+                    raise Compacted(answer.compact_revision)
+                if answer.canceled:
+                    raise Unavailable(f"{self._etcd}: watch of {prefix} cancelled: {answer.cancel_reason}")
+                if answer.events:
+                    changes = [_change(event) for event in answer.events]
+                    # Not the header's revision: a watch that catches up gets 1,000 revisions at a time, each under
+                    # the header of the present one.
+                    yield WatchBatch(changes, changes[-1].revision)
+                elif not answer.created:
+                    yield WatchBatch([], answer.header.revision)
 
     async def grant(self, ttl: int) -> int:
         answer = await self._etcd.call(GRANT, rpc.LeaseGrantRequest(TTL=ttl), repeatable=True)
@@ -142,10 +144,15 @@ class EtcdStore:
 
     async def _compacted(self) -> int:
         """The revision that the store is compacted up to. Only a watch from before it is told."""
-        async for answer in self._stream(rpc.WatchCreateRequest(key=b"\0", start_revision=1)):
-            if not answer.created or answer.compact_revision:
-                return int(answer.compact_revision)
-        return 0
+        request = rpc.WatchCreateRequest(key=b"\0", start_revision=1)
+        try:
+            async with asyncio.timeout(self._etcd.timeout), aclosing(self._stream(request)) as answers:
+                async for answer in answers:
+                    if answer.compact_revision:
+                        return int(answer.compact_revision)
+        except TimeoutError:
+            pass
+        raise Unavailable(f"{self._etcd}: does not say what it is compacted up to")
 
 
 _MOD, _EQUAL = rpc.Compare.MOD, rpc.Compare.EQUAL

@@ -21,6 +21,7 @@ from kube.store.store import (
     Op,
     Page,
     Put,
+    TooLarge,
     TxnResult,
     Unavailable,
     WatchBatch,
@@ -28,6 +29,10 @@ from kube.store.store import (
 
 BATCH = 1000
 """Revisions that one batch of a watch holds at most."""
+
+MAX_OPS = 128
+MAX_BYTES = 1536 * 1024
+"""etcd's own limits: --max-txn-ops and --max-request-bytes."""
 
 
 @dataclass(slots=True)
@@ -74,10 +79,7 @@ class MemoryStore:
 
     async def txn(self, compares: Sequence[Compare], ops: Sequence[Op]) -> TxnResult:
         await self._reach()
-        if len({op.key for op in ops}) < len(ops):
-            raise ValueError("duplicate key given in txn request")
-        if not all([op.key for op in ops] + [compare.key for compare in compares]):
-            raise ValueError("key is not provided")
+        _check(compares, ops)
         current = {compare.key: self._now[compare.key] for compare in compares if compare.key in self._now}
         if any(compare.revision != _revision_of(current.get(compare.key)) for compare in compares):
             return TxnResult(False, self._revision, current)
@@ -186,6 +188,18 @@ class MemoryStore:
     def _tell(self) -> None:
         self._news.set()
         self._news = asyncio.Event()
+
+
+def _check(compares: Sequence[Compare], ops: Sequence[Op]) -> None:
+    """Refuse what etcd refuses."""
+    if not all([op.key for op in ops] + [compare.key for compare in compares]):
+        raise ValueError("key is not provided")
+    if len({op.key for op in ops}) < len(ops):
+        raise ValueError("duplicate key given in txn request")
+    if max(len(compares), len(ops)) > MAX_OPS:
+        raise ValueError("too many operations in txn request")
+    if sum(len(op.value) for op in ops if isinstance(op, Put)) > MAX_BYTES:
+        raise TooLarge("request is too large")
 
 
 def _revision_of(kv: KeyValue | None) -> int:

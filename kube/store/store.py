@@ -123,11 +123,15 @@ class Store(Protocol):
     async def list(self, prefix: str, *, limit: int = 0, after: str = "", revision: int = 0) -> Page:
         """The keys under a prefix, from the one behind `after`, at most `limit` (0: all), as of `revision` (0: now).
 
-        Raises Compacted.
+        Raises Compacted; Unavailable if the revision is yet to come.
         """
 
     async def txn(self, compares: Sequence[Compare], ops: Sequence[Op]) -> TxnResult:
-        """Write all or nothing: `ops` happen, at one revision, if every comparison holds."""
+        """Write all or nothing: `ops` happen, at one revision, if every comparison holds.
+
+        Raises TooLarge, LeaseNotFound; ValueError for what no state of the store could make right: a key written
+        twice, no key, more than 128 operations.
+        """
 
     def watch(self, prefix: str, revision: int) -> AsyncGenerator[WatchBatch, None]:
         """Every change under a prefix from `revision` on (that revision included), without end.
