@@ -12,9 +12,10 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from typing import Any
 
+from kube.kubelet.changes import Changes
 from kube.kubelet.docker_engine import Engine
 from kube.kubelet.docker_objects import pod_id
-from kube.kubelet.runtime import Change, PodId, RuntimeFailure
+from kube.kubelet.runtime import Change, EngineUnavailable, RuntimeFailure
 
 ACTIONS = ("start", "die", "oom", "destroy")
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
@@ -30,24 +31,14 @@ class Events:
         self._engine = engine
         self._filters = {**filters, "type": "container", "event": list(ACTIONS)}
         self._forget = forget
-        self._listeners: set[_Listener] = set()
+        self._changes = Changes()
         self._waiting: dict[str, set[asyncio.Event]] = {}
         self._task: asyncio.Task[None] | None = None
-        self._connected = False
 
-    async def changes(self) -> AsyncIterator[Change]:
+    def changes(self) -> AsyncIterator[Change]:
         """News from now on. First a Change(None), once the stream is open: what comes later is not missed."""
-        listener = _Listener()
-        self._listeners.add(listener)
-        if self._connected:
-            listener.tell(None)
         self._ensure_running()
-        try:
-            while True:
-                for pod in await listener.take():
-                    yield Change(pod)
-        finally:
-            self._listeners.discard(listener)
+        return self._changes.listen()
 
     @contextlib.contextmanager
     def exit_of(self, id: str) -> Iterator[asyncio.Event]:
@@ -76,8 +67,7 @@ class Events:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
-        for listener in self._listeners:
-            listener.fail(error or asyncio.CancelledError("the runtime is closed"))
+        self._changes.fail(error or EngineUnavailable("the runtime is closed"))
 
     async def _run(self) -> None:
         pause, lost = FIRST_PAUSE, False
@@ -87,9 +77,9 @@ class Events:
                 assert isinstance(stream, AsyncGenerator)
                 async with contextlib.aclosing(stream):
                     async for batch in stream:
-                        if not self._connected:
+                        if not self._changes.connected:
                             log.log(logging.INFO if lost else logging.DEBUG, "listening to the engine's events")
-                            pause, self._connected = FIRST_PAUSE, True
+                            pause, self._changes.connected = FIRST_PAUSE, True
                             self._all()
                         for event in batch:
                             self._one(event)
@@ -97,7 +87,7 @@ class Events:
             except RuntimeFailure as error:
                 reason = str(error)
             finally:
-                self._connected = False
+                self._changes.connected = False
             log.log(
                 logging.DEBUG if lost and pause > FIRST_PAUSE else logging.WARNING,
                 "the engine's event stream is lost, trying again: %s",
@@ -112,8 +102,7 @@ class Events:
         for events in self._waiting.values():
             for event in events:
                 event.set()
-        for listener in self._listeners:
-            listener.tell(None)
+        self._changes.tell(None)
 
     def _one(self, event: dict[str, Any]) -> None:
         id, labels = event["Actor"]["ID"], event["Actor"].get("Attributes") or {}
@@ -121,30 +110,4 @@ class Events:
         if event.get("Action") in ("die", "destroy"):
             for waiting in self._waiting.get(id, ()):
                 waiting.set()
-        for listener in self._listeners:
-            listener.tell(pod_id(labels))
-
-
-class _Listener:
-    """What one consumer has not heard yet. A pod that changes many times before it is heard of is heard of once."""
-
-    def __init__(self) -> None:
-        self._news: dict[PodId | None, None] = {}
-        self._ready = asyncio.Event()
-        self._error: BaseException | None = None
-
-    def tell(self, pod: PodId | None) -> None:
-        self._news[pod] = None
-        self._ready.set()
-
-    def fail(self, error: BaseException) -> None:
-        self._error = error
-        self._ready.set()
-
-    async def take(self) -> list[PodId | None]:
-        await self._ready.wait()
-        if self._error:
-            raise self._error
-        self._ready.clear()
-        news, self._news = self._news, {}
-        return list(news)
+        self._changes.tell(pod_id(labels))

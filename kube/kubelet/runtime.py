@@ -276,7 +276,11 @@ class Runtime(Protocol):
         """All images on the node."""
 
     def changes(self) -> AsyncIterator[Change]:
-        """News, without end, across engine restarts: after a break in the stream comes a Change(None)."""
+        """News, without end, across engine restarts.
+
+        A Change(None) comes first, once the runtime is listening, and after each break in the stream: what happens
+        after it is not missed.
+        """
 
     async def close(self) -> None:
         """Let go of the engine; containers go on."""
