@@ -369,7 +369,7 @@ class SecurityContext(Model):
     """AppArmor profile."""
 
 
-class _ContainerFields(Model):
+class AnyContainer(Model):
     """What containers and ephemeral containers have in common."""
 
     name: AlwaysStr = always()
@@ -422,11 +422,11 @@ class _ContainerFields(Model):
     """Whether it has a terminal."""
 
 
-class Container(_ContainerFields):
+class Container(AnyContainer):
     """A container of a pod."""
 
 
-class EphemeralContainer(_ContainerFields):
+class EphemeralContainer(AnyContainer):
     """A container added to a running pod, to look around in it."""
 
     targetContainerName: str = ""

@@ -13,12 +13,28 @@ dropped.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Self
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+
+
+def _without_nulls(content: Any, places: Sequence[tuple[tuple[int | str, ...], bool]]) -> Any:
+    """The content without the nulls at these places, each of which wants text or (False) something else."""
+    for place, text in places:
+        parent = content
+        for step in place[:-1]:
+            parent = parent[step]
+        last = place[-1]
+        if isinstance(parent, list):
+            parent[int(last)] = "" if text else {}
+        elif text:
+            parent[last] = ""
+        else:
+            del parent[last]
+    return content
 
 
 class Model(BaseModel):
@@ -28,10 +44,21 @@ class Model(BaseModel):
 
     @classmethod
     def parse(cls, data: bytes | str | Mapping[str, Any]) -> Self:
-        """Validate JSON (or what JSON decodes to) into a model. Raises pydantic.ValidationError."""
+        """Validate JSON (or what JSON decodes to) into a model; null is as good as nothing.
+
+        Raises pydantic.ValidationError.
+        """
         if isinstance(data, Mapping):
             data = orjson.dumps(data)
-        return cls.model_validate_json(data)
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as error:
+            # Go takes null for any field. It is rare, so only what failed is looked at again.
+            found = error.errors(include_url=False)
+            if not all(e["input"] is None and e["loc"] for e in found):
+                raise
+            nulls = [(e["loc"], e["type"] == "string_type") for e in found]
+        return cls.model_validate_json(orjson.dumps(_without_nulls(orjson.loads(data), nulls)))
 
     def to_dict(self) -> dict[str, Any]:
         """The object as JSON-ready data, without empty fields."""

@@ -1,0 +1,248 @@
+"""From the bytes of a request to an object, with the API server's refusals: all of them 400.
+
+A wrong type is refused in the words of Go's JSON decoder (`cannot unmarshal number into Go struct field
+Container.spec.containers.image of type string`), made from the model and the path. A field that no model knows is
+dropped; with `strict` (the parameter `fieldValidation=Strict`, which kubectl sends) it is refused, and
+`unknown_fields` names it for the warning that `fieldValidation=Warn` asks for.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+import orjson
+from pydantic import ValidationError
+
+from kube.api import resources
+from kube.api.errors import BadRequest
+from kube.api.meta import Model, Object
+
+T = TypeVar("T", bound=Model)
+_RFC3339 = "2006-01-02T15:04:05Z07:00"
+
+
+def decode(model: type[T], data: bytes | str | Mapping[str, Any], *, strict: bool = False) -> T:
+    """The object that a body describes; its kind and apiVersion, if it has any, must be the model's.
+
+    Raises BadRequest.
+    """
+    content = load(model, data)
+    if issubclass(model, Object):
+        _check_type(model, content)
+    try:
+        result = model.parse(content)
+    except ValidationError as error:
+        raise wire_error(model, error) from None
+    if strict and (unknown := unknown_fields(model, content)):
+        listed = ", ".join(f'unknown field "{path}"' for path in unknown)
+        raise BadRequest(f"{_cannot(model)}strict decoding error: {listed}")
+    return result
+
+
+def load(model: type[Model], data: bytes | str | Mapping[str, Any]) -> Mapping[str, Any]:
+    """The JSON object that a body holds. Raises BadRequest."""
+    if isinstance(data, Mapping):
+        return data
+    kind = _kind(model)
+    try:
+        content = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        text = "unexpected end of JSON input" if error.pos >= len(data.strip()) else str(error)
+        raise BadRequest(
+            f"the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; "
+            f"json parse error: {text}"
+        ) from None
+    if not isinstance(content, dict):
+        raise BadRequest(
+            f"the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse "
+            f"error: json: cannot unmarshal {_json_type(content)} into Go value of type struct {{ APIVersion string "
+            f'"json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }}'
+        )
+    return content
+
+
+def _check_type(model: type[Object], content: Mapping[str, Any]) -> None:
+    api_version, kind = content.get("apiVersion") or "", content.get("kind") or ""
+    if kind and kind != model.kind:
+        version = api_version or model.apiVersion
+        if isinstance(kind, str) and any(kind == m.kind for m in _KINDS):
+            raise BadRequest(
+                f'{kind} in version "{version}" cannot be handled as a {model.kind}: converting '
+                f"({_go_package(version)}.{kind}) to ({_internal(model)}): unknown conversion"
+            )
+        raise BadRequest(
+            f'no kind "{kind}" is registered for version "{version}" in scheme "pkg/api/legacyscheme/scheme.go:30"'
+        )
+    if api_version and api_version != model.apiVersion:
+        raise BadRequest(
+            f"the API version in the data ({api_version}) does not match the expected API version ({model.apiVersion})"
+        )
+
+
+_KINDS: tuple[type[Object], ...] = (*(resource.model for resource in resources.RESOURCES), *resources.UNSTORED)
+
+
+def _kind(model: type[Model]) -> str:
+    return model.kind if issubclass(model, Object) else model.__name__
+
+
+def _go_package(api_version: str) -> str:
+    return api_version.rpartition("/")[2]
+
+
+def _internal(model: type[Object]) -> str:
+    group = model.apiVersion.rpartition("/")[0].partition(".")[0]
+    return f"{group or 'core'}.{model.kind}"
+
+
+def _cannot(model: type[Model]) -> str:
+    version = model.apiVersion if issubclass(model, Object) else "v1"
+    return f'{_kind(model)} in version "{version}" cannot be handled as a {_kind(model)}: '
+
+
+def wire_error(model: type[Model], error: ValidationError) -> BadRequest:
+    """What the API server answers to a body that does not fit the model: the first thing that is wrong."""
+    found = error.errors(include_url=False)
+    first = next((e for e in found if e["input"] is not None), found[0])
+    return BadRequest(_cannot(model) + _explain(model, first["loc"], first["type"], first["input"], first))
+
+
+def _explain(model: type[Model], loc: Sequence[int | str], kind: str, value: object, error: Mapping[str, Any]) -> str:
+    if kind == "value_error":
+        return str(error["ctx"]["error"])
+    place = _place(model, loc)
+    if isinstance(value, str) and place.annotation is datetime:
+        return f'parsing time "{value}" as "{_RFC3339}": cannot parse "{value}" as "2006"'
+    found = _json_type(value)
+    if found == "number" and place.go_type.startswith("int"):
+        found = f"number {value}"
+    if place.struct is None:
+        return f"json: cannot unmarshal {found} into Go value of type {place.go_type}"
+    where = f"{place.struct.__name__}.{'.'.join(place.path)}"
+    return f"json: cannot unmarshal {found} into Go struct field {where} of type {place.go_type}"
+
+
+def _json_type(value: object) -> str:
+    match value:
+        case bool():
+            return "bool"
+        case int() | float():
+            return "number"
+        case str():
+            return "string"
+        case list() | tuple():
+            return "array"
+        case None:
+            return "null"
+        case _:
+            return "object"
+
+
+class _Place:
+    """Where in the model a path of a validation error ends."""
+
+    def __init__(self, struct: type[Model] | None, path: list[str], annotation: Any, field: str) -> None:
+        self.struct, self.path, self.annotation = struct, path, annotation
+        self.go_type = _go_type(annotation, struct, field)
+
+
+def _place(model: type[Model], loc: Sequence[int | str]) -> _Place:
+    struct: type[Model] | None = None
+    path: list[str] = []
+    annotation: Any = model
+    field = ""
+    for step in loc:
+        annotation = _plain(annotation)
+        origin = get_origin(annotation)
+        if origin is list:
+            annotation = get_args(annotation)[0]
+        elif origin is dict:
+            annotation = get_args(annotation)[1]
+        elif isinstance(annotation, type) and issubclass(annotation, Model) and isinstance(step, str):
+            info = _fields(annotation).get(step)
+            if info is None:
+                break
+            struct, field, annotation = annotation, step, info
+            path.append(step)
+        else:
+            break
+    return _Place(struct, path, _plain(annotation), field)
+
+
+def _fields(model: type[Model]) -> dict[str, Any]:
+    return {info.alias or name: info.annotation for name, info in model.model_fields.items()}
+
+
+def _plain(annotation: Any) -> Any:
+    """The type itself: without metadata, and without None beside it."""
+    while hasattr(annotation, "__metadata__"):
+        annotation = annotation.__origin__
+    if get_origin(annotation) in (Union, types.UnionType):
+        rest = [arg for arg in get_args(annotation) if arg is not type(None)]
+        if len(rest) == 1:
+            return _plain(rest[0])
+    return annotation
+
+
+# The named string types that upstream's structs use, by the field.
+_NAMED_STRINGS = {
+    "restartPolicy": "RestartPolicy",
+    "dnsPolicy": "DNSPolicy",
+    "imagePullPolicy": "PullPolicy",
+    "terminationMessagePolicy": "TerminationMessagePolicy",
+    "protocol": "Protocol",
+    "phase": "PodPhase",
+    "sessionAffinity": "ServiceAffinity",
+    "externalTrafficPolicy": "ServiceExternalTrafficPolicy",
+    "internalTrafficPolicy": "ServiceInternalTrafficPolicy",
+    "scheme": "URIScheme",
+    "qosClass": "PodQOSClass",
+}
+_INT64 = {"terminationGracePeriodSeconds", "activeDeadlineSeconds", "generation", "observedGeneration", "sizeBytes",
+          "runAsUser", "runAsGroup", "fsGroup", "tolerationSeconds", "deletionGracePeriodSeconds",
+          "expirationSeconds", "gracePeriodSeconds"}  # fmt: skip
+
+
+def _go_type(annotation: Any, struct: type[Model] | None, field: str) -> str:
+    if annotation is str:
+        named = _NAMED_STRINGS.get(field)
+        return f"v1.{named}" if named else "string"
+    if annotation is int:
+        return "int64" if field in _INT64 else "int32"
+    if annotation is bool:
+        return "bool"
+    if annotation is datetime:
+        return "string"
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is list:
+        return "[]" + _go_type(_plain(args[0]), struct, "")
+    if origin is dict:
+        return "v1.ResourceList" if hasattr(args[1], "__metadata__") else "map[string]" + _go_type(args[1], struct, "")
+    if isinstance(annotation, type) and issubclass(annotation, Model):
+        return f"v1.{annotation.__name__}"
+    return "string"
+
+
+def unknown_fields(model: type[Model], content: Mapping[str, Any]) -> list[str]:
+    """The paths of the fields that the model does not know, as `spec.containers[0].imagePulPolicy`."""
+    known = {"kind", "apiVersion"} if issubclass(model, Object) else set()
+    return list(_unknown(model, content, "", known))
+
+
+def _unknown(annotation: Any, value: object, path: str, known: set[str]) -> Iterator[str]:
+    annotation = _plain(annotation)
+    origin = get_origin(annotation)
+    if origin is list and isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _unknown(get_args(annotation)[0], item, f"{path}[{index}]", set())
+    elif isinstance(annotation, type) and issubclass(annotation, Model) and isinstance(value, Mapping):
+        fields = _fields(annotation)
+        for name, item in value.items():
+            where = f"{path}.{name}" if path else name
+            if name in fields:
+                yield from _unknown(fields[name], item, where, set())
+            elif name not in known:
+                yield where
