@@ -1,0 +1,108 @@
+"""iptables as data: the chains that are ours, as wanted and as found, and the text that turns the one into the other.
+
+Rules are kept in the very form in which `iptables-save` prints them, so that what is wanted can be compared with what
+is there. All changes of one table are one `iptables-restore --noflush` transaction: a packet sees the old rules or the
+new, never a mixture. Only our own chains are written; of a built-in chain only our own jumps, which stand first in it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+Rules = tuple[str, ...]
+"""Rules of a chain, each without its `-A CHAIN`."""
+
+BUILT_IN = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
+
+_JUMP = re.compile(r"(?:^| )-[jg] (\S+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The part of one iptables table that matters to us."""
+
+    name: str
+    chains: Mapping[str, Rules] = field(default_factory=dict)
+    """Our own chains, complete."""
+    hooks: Mapping[str, Rules] = field(default_factory=dict)
+    """Built-in chains. Wanted: our jumps, which are to stand first. Found: all their rules."""
+
+
+def parse(saved: str, ours: Callable[[str], bool]) -> dict[str, Table]:
+    """The tables in the output of `iptables-save`: the chains for which `ours` holds, and the built-in ones."""
+    tables: dict[str, Table] = {}
+    chains: dict[str, list[str]] = {}
+    hooks: dict[str, list[str]] = {}
+    name = ""
+    for line in saved.splitlines():
+        if line.startswith("*"):
+            name, chains, hooks = line[1:], {}, {}
+        elif line.startswith(":"):
+            chain = line[1:].partition(" ")[0]
+            if ours(chain):
+                chains[chain] = []
+        elif line.startswith("-A "):
+            _, chain, rule = line.split(" ", 2)
+            if chain in chains:
+                chains[chain].append(rule)
+            elif chain in BUILT_IN:
+                hooks.setdefault(chain, []).append(rule)
+        elif line == "COMMIT":
+            tables[name] = Table(
+                name,
+                {chain: tuple(rules) for chain, rules in chains.items()},
+                {chain: tuple(rules) for chain, rules in hooks.items()},
+            )
+    return tables
+
+
+def render(tables: Iterable[Table]) -> str:
+    """The complete text for `iptables-restore --noflush` on a machine that has none of our chains."""
+    return "".join(transaction(Table(table.name), table, lambda _: False) for table in tables)
+
+
+def transaction(found: Table, wanted: Table, ours: Callable[[str], bool]) -> str:
+    """What `iptables-restore --noflush` has to read to make the table as wanted; empty if it is so already.
+
+    Chains that are ours and no longer wanted are removed, and so are jumps to our chains anywhere in a built-in chain.
+    """
+    stale = [chain for chain in found.chains if chain not in wanted.chains and ours(chain)]
+    changed = [
+        chain
+        for chain, rules in wanted.chains.items()
+        if chain not in found.chains or _canonical(found.chains[chain]) != _canonical(rules)
+    ]
+    jumps: list[str] = []
+    for hook in BUILT_IN:
+        jumps += _jumps(hook, found.hooks.get(hook, ()), wanted.hooks.get(hook, ()), ours)
+    if not (stale or changed or jumps):
+        return ""
+    lines = [f"*{wanted.name}"]
+    lines += [f":{chain} - [0:0]" for chain in [*changed, *stale]]  # --noflush: this empties the chain, or makes it
+    lines += [f"-A {chain} {rule}" for chain in changed for rule in wanted.chains[chain]]
+    lines += jumps
+    lines += [f"-X {chain}" for chain in stale]
+    return "\n".join([*lines, "COMMIT", ""])
+
+
+def target(rule: str) -> str:
+    """Where a rule jumps to."""
+    match = _JUMP.search(rule)
+    return match[1] if match else ""
+
+
+def _jumps(hook: str, found: Rules, wanted: Rules, ours: Callable[[str], bool]) -> list[str]:
+    """Deletions and insertions that make `wanted` the head of a built-in chain and the only jumps to our chains."""
+    present = tuple(rule for rule in found if ours(target(rule)))
+    if _canonical(found[: len(wanted)]) == _canonical(wanted) and len(present) <= len(wanted):
+        return []
+    lines = [f"-D {hook} {rule}" for rule in present]
+    lines += [f"-I {hook} {place} {rule}" for place, rule in enumerate(wanted, start=1)]
+    return lines
+
+
+def _canonical(rules: Rules) -> list[list[str]]:
+    """Rules in a form that survives how a back end quotes comments and orders matches."""
+    return [sorted(rule.replace('"', "").split()) for rule in rules]
