@@ -1,0 +1,254 @@
+"""Events: what a daemon tells about an object, for `kubectl describe` to show.
+
+As Kubernetes does it (client-go, tools/record): an event that happened before (same object, reason, message, type and
+source) raises the count of the one that is stored; events of one object that differ only in their message are, after
+ten in ten minutes, combined into one; and an object has 25 events and then one every five minutes. What `event()` is
+told waits in a bounded queue and is written in the background: telling never blocks, never raises, and is no promise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
+
+from kube.api import errors
+from kube.api.core import Event, EventSource, ObjectReference
+from kube.api.meta import Object, ObjectMeta, Time, now
+from kube.client.rest import Client
+
+log = logging.getLogger(__name__)
+
+EventKind = Literal["Normal", "Warning"]
+
+QUEUE = 1000
+"""Events that may wait to be written."""
+REMEMBERED = 4096
+"""Objects and events that the correlator keeps in mind."""
+SIMILAR, SIMILAR_SECONDS = 10, 600.0
+"""So many events that differ in their message only, each within this time of the last, are combined from then on."""
+BURST, REFILL_SECONDS = 25, 300.0
+"""Events that one object may have at once from one source, and after how long it may have another."""
+LONGEST_WAIT = 10.0
+"""Seconds between tries to write an event while the apiserver cannot be reached."""
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def reference(obj: Object | ObjectReference) -> ObjectReference:
+    """How an event names the object that it is about."""
+    if isinstance(obj, ObjectReference):
+        return obj
+    return ObjectReference(
+        kind=obj.kind,
+        apiVersion=obj.apiVersion,
+        namespace=obj.namespace,
+        name=obj.name,
+        uid=obj.metadata.uid,
+        resourceVersion=obj.metadata.resourceVersion,
+    )
+
+
+class _Recent(Generic[K, V]):
+    """A mapping that remembers what was used last."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._entries: OrderedDict[K, V] = OrderedDict()
+
+    def get(self, key: K, make: Callable[[], V]) -> V:
+        if key not in self._entries:
+            self._entries[key] = make()
+            if len(self._entries) > self._size:
+                self._entries.popitem(last=False)
+        self._entries.move_to_end(key)
+        return self._entries[key]
+
+    def forget(self, key: K) -> None:
+        self._entries.pop(key, None)
+
+
+@dataclass(slots=True)
+class _Similar:
+    """Events of an object that differ in their message only."""
+
+    messages: set[str]
+    last: float
+
+
+@dataclass(slots=True)
+class _Bucket:
+    """Tokens that one object's events from one source are paid with."""
+
+    tokens: float
+    filled: float
+
+
+@dataclass(slots=True)
+class _Known:
+    """An event that was written."""
+
+    name: str = ""
+    first: Time | None = None
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Correlated:
+    """What to write: a new event, or a higher count of one that is there."""
+
+    event: Event
+    is_new: bool
+    key: tuple[str, ...]
+
+
+class Correlator:
+    """Decides what becomes of an event. No I/O; times are in seconds of any clock that goes forward."""
+
+    def __init__(self) -> None:
+        self._similar: _Recent[tuple[str, ...], _Similar] = _Recent(REMEMBERED)
+        self._buckets: _Recent[tuple[str, ...], _Bucket] = _Recent(REMEMBERED)
+        self._known: _Recent[tuple[str, ...], _Known] = _Recent(REMEMBERED)
+        self._last_name = 0
+
+    def correlate(self, event: Event, at: float) -> Correlated | None:
+        """What to write for an event; None if its object has had too many."""
+        about, source = event.involvedObject, event.source
+        of_object = (
+            source.component, source.host,
+            about.kind, about.namespace, about.name, about.uid, about.apiVersion, about.fieldPath,
+        )  # fmt: skip
+        what = (*of_object, event.type, event.reason, event.reportingComponent, event.reportingInstance)
+        key: tuple[str, ...] = (*what, event.message)
+        if self._is_one_of_many(what, event.message, at):
+            event.message = f"(combined from similar events): {event.message}"
+            key = what
+        known = self._known.get(key, _Known)
+        is_new = not known.count
+        if is_new:
+            known.name, known.first = self._name(about.name), event.firstTimestamp
+        known.count += 1
+        if not self._pay(of_object, at):
+            return None
+        event.metadata.name, event.firstTimestamp, event.count = known.name, known.first, known.count
+        return Correlated(event, is_new, key)
+
+    def forget(self, key: tuple[str, ...]) -> None:
+        """The event is no longer stored: the next such one is new."""
+        self._known.forget(key)
+
+    def _is_one_of_many(self, what: tuple[str, ...], message: str, at: float) -> bool:
+        similar = self._similar.get(what, lambda: _Similar(set(), at))
+        if at - similar.last > SIMILAR_SECONDS:
+            similar.messages.clear()
+        similar.last = at
+        similar.messages.add(message)
+        if len(similar.messages) < SIMILAR:
+            return False
+        similar.messages.remove(message)
+        return True
+
+    def _pay(self, of_object: tuple[str, ...], at: float) -> bool:
+        bucket = self._buckets.get(of_object, lambda: _Bucket(float(BURST), at))
+        bucket.tokens = min(BURST, bucket.tokens + (at - bucket.filled) / REFILL_SECONDS)
+        bucket.filled = at
+        if bucket.tokens < 1:
+            return False
+        bucket.tokens -= 1
+        return True
+
+    def _name(self, of: str) -> str:
+        """`<object>.<time in hex>`: unique, as two events are never of one nanosecond here."""
+        self._last_name = max(time.time_ns(), self._last_name + 1)
+        return f"{of}.{self._last_name:x}"
+
+
+class EventRecorder:
+    """Tells events in the name of one component. `run` writes them."""
+
+    def __init__(self, client: Client, component: str, host: str = "") -> None:
+        self._client = client
+        self._source = EventSource(component=component, host=host)
+        self._correlator = Correlator()
+        self._queue: deque[Event] = deque()
+        self._news = asyncio.Event()
+        self._dropped = 0
+
+    def event(self, obj: Object | ObjectReference, type: EventKind, reason: str, message: str) -> None:
+        """Tell that something happened to an object. Never blocks, never raises."""
+        if len(self._queue) >= QUEUE:
+            if not self._dropped:
+                log.warning("events are dropped: too many wait to be written", extra={"waiting": QUEUE})
+            self._dropped += 1
+            return
+        about = reference(obj)
+        at = now()
+        self._queue.append(
+            Event(
+                metadata=ObjectMeta(namespace=about.namespace or "default"),
+                involvedObject=about,
+                reason=reason,
+                message=message[:1024],
+                source=self._source,
+                firstTimestamp=at,
+                lastTimestamp=at,
+                count=1,
+                type=type,
+                reportingComponent=self._source.component,
+                reportingInstance=self._source.host,
+            )
+        )
+        self._news.set()
+
+    async def run(self) -> None:
+        """Write what is told, until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            while not self._queue:
+                self._news.clear()
+                await self._news.wait()
+            correlated = self._correlator.correlate(self._queue[0], loop.time())
+            if correlated is not None:
+                await self._write_until_answered(correlated)
+            self._queue.popleft()
+            if self._dropped and len(self._queue) < QUEUE // 2:
+                log.warning("events were dropped", extra={"dropped": self._dropped})
+                self._dropped = 0
+
+    async def _write_until_answered(self, correlated: Correlated) -> None:
+        wait = 0.5
+        while True:
+            try:
+                await self._write(correlated)
+                return
+            except (errors.ServiceUnavailable, errors.Timeout, errors.TooManyRequests) as error:
+                log.debug("cannot write an event, will retry", extra={"after": f"{wait:g}s", "error": error})
+            except errors.AlreadyExists:
+                return  # by a try whose answer was lost
+            except (errors.NotFound, errors.Forbidden) as error:
+                # The namespace is gone, or going: so is the object, and nobody will ask.
+                log.debug("dropped an event", extra={"event": correlated.event.key, "error": error})
+                self._correlator.forget(correlated.key)
+                return
+            except errors.ApiError as error:
+                log.warning("dropped an event", extra={"event": correlated.event.key, "error": error})
+                self._correlator.forget(correlated.key)
+                return
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, LONGEST_WAIT)
+
+    async def _write(self, correlated: Correlated) -> None:
+        event = correlated.event
+        if not correlated.is_new:
+            changes = {key: event.to_dict()[key] for key in ("count", "lastTimestamp", "message")}
+            try:
+                await self._client.patch(Event, event.name, event.namespace, changes)
+                return
+            except errors.NotFound:
+                pass  # it was an hour ago: it begins anew
+        await self._client.create(event)
