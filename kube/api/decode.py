@@ -11,6 +11,7 @@ from __future__ import annotations
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin
 
 import orjson
@@ -58,7 +59,7 @@ def load(model: type[Model], data: bytes | str | Mapping[str, Any]) -> Mapping[s
     if not isinstance(content, dict):
         raise BadRequest(
             f"the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse "
-            f"error: json: cannot unmarshal {_json_type(content)} into Go value of type struct {{ APIVersion string "
+            f"error: json: cannot unmarshal {json_type(content)} into Go value of type struct {{ APIVersion string "
             f'"json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }}'
         )
     return content
@@ -116,7 +117,7 @@ def _explain(model: type[Model], loc: Sequence[int | str], kind: str, value: obj
     place = _place(model, loc)
     if isinstance(value, str) and place.annotation is datetime:
         return f'parsing time "{value}" as "{_RFC3339}": cannot parse "{value}" as "2006"'
-    found = _json_type(value)
+    found = json_type(value)
     if found == "number" and place.go_type.startswith("int"):
         found = f"number {value}"
     if place.struct is None:
@@ -125,7 +126,8 @@ def _explain(model: type[Model], loc: Sequence[int | str], kind: str, value: obj
     return f"json: cannot unmarshal {found} into Go struct field {where} of type {place.go_type}"
 
 
-def _json_type(value: object) -> str:
+def json_type(value: object) -> str:
+    """What Go calls the type of a JSON value."""
     match value:
         case bool():
             return "bool"
@@ -155,35 +157,37 @@ def _place(model: type[Model], loc: Sequence[int | str]) -> _Place:
     annotation: Any = model
     field = ""
     for step in loc:
-        annotation = _plain(annotation)
+        annotation = plain(annotation)
         origin = get_origin(annotation)
         if origin is list:
             annotation = get_args(annotation)[0]
         elif origin is dict:
             annotation = get_args(annotation)[1]
         elif isinstance(annotation, type) and issubclass(annotation, Model) and isinstance(step, str):
-            info = _fields(annotation).get(step)
+            info = fields(annotation).get(step)
             if info is None:
                 break
             struct, field, annotation = annotation, step, info
             path.append(step)
         else:
             break
-    return _Place(struct, path, _plain(annotation), field)
+    return _Place(struct, path, plain(annotation), field)
 
 
-def _fields(model: type[Model]) -> dict[str, Any]:
+@cache
+def fields(model: type[Model]) -> dict[str, Any]:
+    """The types of a model's fields, by their names on the wire."""
     return {info.alias or name: info.annotation for name, info in model.model_fields.items()}
 
 
-def _plain(annotation: Any) -> Any:
+def plain(annotation: Any) -> Any:
     """The type itself: without metadata, and without None beside it."""
     while hasattr(annotation, "__metadata__"):
         annotation = annotation.__origin__
     if get_origin(annotation) in (Union, types.UnionType):
         rest = [arg for arg in get_args(annotation) if arg is not type(None)]
         if len(rest) == 1:
-            return _plain(rest[0])
+            return plain(rest[0])
     return annotation
 
 
@@ -218,7 +222,7 @@ def _go_type(annotation: Any, struct: type[Model] | None, field: str) -> str:
         return "string"
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is list:
-        return "[]" + _go_type(_plain(args[0]), struct, "")
+        return "[]" + _go_type(plain(args[0]), struct, "")
     if origin is dict:
         return "v1.ResourceList" if hasattr(args[1], "__metadata__") else "map[string]" + _go_type(args[1], struct, "")
     if isinstance(annotation, type) and issubclass(annotation, Model):
@@ -233,16 +237,16 @@ def unknown_fields(model: type[Model], content: Mapping[str, Any]) -> list[str]:
 
 
 def _unknown(annotation: Any, value: object, path: str, known: set[str]) -> Iterator[str]:
-    annotation = _plain(annotation)
+    annotation = plain(annotation)
     origin = get_origin(annotation)
     if origin is list and isinstance(value, list):
         for index, item in enumerate(value):
             yield from _unknown(get_args(annotation)[0], item, f"{path}[{index}]", set())
     elif isinstance(annotation, type) and issubclass(annotation, Model) and isinstance(value, Mapping):
-        fields = _fields(annotation)
+        annotations = fields(annotation)
         for name, item in value.items():
             where = f"{path}.{name}" if path else name
-            if name in fields:
-                yield from _unknown(fields[name], item, where, set())
+            if name in annotations:
+                yield from _unknown(annotations[name], item, where, set())
             elif name not in known:
                 yield where
