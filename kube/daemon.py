@@ -330,14 +330,19 @@ async def _run_check(check: Check) -> str | None:
     return None
 
 
-def _health(name: str, failures: Mapping[str, str | None], *, verbose: bool) -> web.Response:
-    """As a kube-apiserver words it, but with the reason, which it withholds."""
+def health_text(name: str, failures: Mapping[str, str | None], *, verbose: bool) -> tuple[int, str]:
+    """Status and text of a health page: as a kube-apiserver words it, but with the reason, which it withholds."""
     failed = any(failures.values())
     if not failed and not verbose:
-        return web.Response(text="ok")
+        return 200, "ok"
     lines = [f"[-]{check} failed: {why}" if why else f"[+]{check} ok" for check, why in failures.items()]
     lines.append(f"{name} check {'failed' if failed else 'passed'}\n")
-    return web.Response(text="\n".join(lines), status=500 if failed else 200)
+    return (500 if failed else 200), "\n".join(lines)
+
+
+def _health(name: str, failures: Mapping[str, str | None], *, verbose: bool) -> web.Response:
+    status, text = health_text(name, failures, verbose=verbose)
+    return web.Response(text=text, status=status)
 
 
 def _ping() -> None:

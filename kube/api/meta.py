@@ -95,10 +95,24 @@ def _rfc3339_micro(value: datetime) -> str:
     return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-Time = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str)]
+def _parse_time(value: Any) -> Any:
+    """Text as a moment. Strict validation takes a string for a moment only right at the top of a JSON document."""
+    if not isinstance(value, str):
+        return value
+    refused = f'parsing time "{value}" as "2006-01-02T15:04:05Z07:00": cannot parse "{value}" as "2006"'
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError(refused) from None
+    if moment.tzinfo is None or "T" not in value:
+        raise ValueError(refused)
+    return moment
+
+
+Time = Annotated[datetime, BeforeValidator(_parse_time), PlainSerializer(_rfc3339, return_type=str)]
 """A moment, to the second, as RFC 3339 in UTC."""
 
-MicroTime = Annotated[datetime, PlainSerializer(_rfc3339_micro, return_type=str)]
+MicroTime = Annotated[datetime, BeforeValidator(_parse_time), PlainSerializer(_rfc3339_micro, return_type=str)]
 """A moment, to the microsecond, as RFC 3339 in UTC."""
 
 IntOrString = int | str

@@ -101,9 +101,7 @@ class Api:
         if watching:
             return await self._handlers.handle(Request(method, path, target, query, headers))
         if self._in_flight >= self._max_in_flight:
-            raise errors.TooManyRequests(
-                "Too many requests, please try again later.", details={"retryAfterSeconds": 1}
-            )
+            raise errors.TooManyRequests("Too many requests, please try again later.", details={"retryAfterSeconds": 1})
         self._in_flight += 1
         try:
             body = await _read_body(receive, headers) if method not in ("GET", "HEAD") else b""

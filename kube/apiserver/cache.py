@@ -63,7 +63,7 @@ class Entry:
     @property
     def fields(self) -> dict[str, str]:
         if self._fields is None:
-            self._fields = fields.fields_of(self.decode())
+            self._fields = fields.of_object(self.decode())
         return self._fields
 
     def decode(self) -> Object:

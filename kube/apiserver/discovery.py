@@ -43,13 +43,10 @@ class Discovery:
     def _add(self, path: str, document: dict[str, Any]) -> None:
         self._documents[path] = orjson.dumps(document)
 
-    def add(self, path: str, document: bytes) -> None:
-        """Serve one more document."""
-        self._documents[path] = document
-
     def paths(self) -> list[str]:
         """All paths, as the root shows them."""
-        return sorted([*self._documents, "/docs", "/healthz", "/livez", "/metrics", "/readyz", "/version"])
+        around = ("/docs", "/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version")
+        return sorted([*self._documents, *around])
 
     def find(self, path: str, accept: str) -> Response | None:
         """The document at a path, in the form that the client prefers."""

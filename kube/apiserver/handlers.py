@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from kube.api import errors, fields, labels, patch, resources
+from kube.api import decode, errors, fields, labels, patch, resources
 from kube.api.autoscaling import Scale
 from kube.api.core import Binding
 from kube.api.meta import DeleteOptions, Object
@@ -123,7 +123,7 @@ class Handlers:
     async def _create(self, request: Request, resource: Resource) -> Response:
         target = request.target
         data, warnings = _read(request, resource.model)
-        obj = body.decode(data, resource.model)
+        obj = decode.decode(resource.model, data)
         _check_namespace(obj, target)
         value = await self.verbs.create(resource, target.namespace, obj, dry_run=_dry_run(request))
         return _written(resource, value, request, warnings, status=201)
@@ -134,7 +134,7 @@ class Handlers:
     async def _put(self, request: Request, resource: Resource, subresource: str) -> Response:
         target = request.target
         data, warnings = _read(request, resource.model)
-        obj = body.decode(data, resource.model)
+        obj = decode.decode(resource.model, data)
         _check_namespace(obj, target)
         if not obj.metadata.name:
             if not subresource:
@@ -164,9 +164,8 @@ class Handlers:
             after = body.without_nulls(apply(before))
             if not isinstance(after, dict):
                 raise errors.BadRequest("the patch leaves no object")
-            body.check_kind(after, model)
             _refuse_unknown(request, after, model, warnings)
-            wanted = body.decode(after, model)
+            wanted = decode.decode(model, after)
             if wanted.metadata.name != present.metadata.name or wanted.metadata.namespace != present.metadata.namespace:
                 found = [errors.invalid("metadata.name", wanted.metadata.name, "field is immutable")]
                 raise errors.invalid_object(resource.kind, target.name, found, resource.group)
@@ -226,7 +225,7 @@ class Handlers:
     async def _bind(self, request: Request) -> Response:
         target = request.target
         data, _ = _read(request, Binding)
-        binding = body.decode(data, Binding)
+        binding = decode.decode(Binding, data)
         if not binding.target.name:
             raise errors.invalid_object("Binding", target.name, [errors.required("target.name")])
         if binding.target.kind not in ("", "Node", "Minion"):
@@ -249,15 +248,13 @@ class Handlers:
                 raise errors.not_found(resource.plural, target.name, resource.group)
             return subresources.scaled(present, apply)
 
-        value, _ = await self.verbs.update(
-            resource, target.namespace, target.name, change, dry_run=_dry_run(request)
-        )
+        value, _ = await self.verbs.update(resource, target.namespace, target.name, change, dry_run=_dry_run(request))
         return Response(_pretty(subresources.scale_of(resource.model.parse(value)).to_json(), request))
 
     async def _finalize(self, request: Request, resource: Resource) -> Response:
         target = request.target
         data, warnings = _read(request, resource.model)
-        wanted: Any = body.decode(data, resource.model)
+        wanted: Any = decode.decode(resource.model, data)
 
         def change(present: Any) -> Object:
             if present is None:
@@ -308,9 +305,7 @@ def _need_namespace(target: Target, resource: Resource) -> None:
 
 def _check_namespace(obj: Object, target: Target) -> None:
     if obj.metadata.namespace and obj.metadata.namespace != target.namespace:
-        raise errors.BadRequest(
-            "the namespace of the provided object does not match the namespace sent on the request"
-        )
+        raise errors.BadRequest("the namespace of the provided object does not match the namespace sent on the request")
     obj.metadata.namespace = target.namespace
 
 
@@ -324,8 +319,7 @@ def _dry_run(request: Request) -> bool:
 
 def _read(request: Request, model: type[Object]) -> tuple[dict[str, Any], list[str]]:
     """The body as data of the right kind, and warnings about it."""
-    data = body.parse(request.body, request.content_type)
-    body.check_kind(data, model)
+    data = body.parse(request.body, request.content_type, model)
     warnings: list[str] = []
     _refuse_unknown(request, data, model, warnings)
     return data, warnings
@@ -339,19 +333,12 @@ def _refuse_unknown(request: Request, data: dict[str, Any], model: type[Object],
     if level not in ("Strict", "Warn"):
         found = [errors.not_supported("fieldValidation", level, ["Ignore", "Strict", "Warn"])]
         raise errors.invalid_object("CreateOptions", "", found, "meta.k8s.io")
-    unknown = [f'unknown field "{path}"' for path in body.unknown_fields(data, model)]
-    if unknown and level == "Strict":
-        version = model.apiVersion.rpartition("/")[2]
-        raise errors.BadRequest(
-            f'{model.kind} in version "{version}" cannot be handled as a {model.kind}: '
-            f"strict decoding error: {', '.join(unknown)}"
-        )
-    warnings += unknown
+    if level == "Strict":
+        decode.decode(model, data, strict=True)
+    warnings += [f'unknown field "{path}"' for path in decode.unknown_fields(model, data)]
 
 
-def _written(
-    resource: Resource, value: bytes, request: Request, warnings: list[str], status: int = 200
-) -> Response:
+def _written(resource: Resource, value: bytes, request: Request, warnings: list[str], status: int = 200) -> Response:
     headers = [(b"warning", f"299 - {errors.quote(text)}".encode()) for text in warnings]
     if printers.wants_table(request.header(b"accept")):
         obj = resource.model.parse(value)
@@ -365,16 +352,23 @@ def _list_options(request: Request, resource: Resource) -> ListOptions:
     by_labels, by_fields = query.text("labelSelector"), query.text("fieldSelector")
     version, matching = query.text("resourceVersion"), query.text("resourceVersionMatch")
     if matching and not version:
-        found = [errors.field_forbidden("resourceVersionMatch",
-                                        "resourceVersionMatch is forbidden unless resourceVersion is provided")]  # fmt: skip
+        why = "resourceVersionMatch is forbidden unless resourceVersion is provided"
+        found = [errors.field_forbidden("resourceVersionMatch", why)]
         raise errors.invalid_object("ListOptions", "", found, "meta.k8s.io")
     if matching and matching not in ("Exact", "NotOlderThan"):
         found = [errors.not_supported("resourceVersionMatch", matching, ["Exact", "NotOlderThan", ""])]
         raise errors.invalid_object("ListOptions", "", found, "meta.k8s.io")
     limit = query.integer("limit") or 0
+    try:
+        label_selector = labels.parse(by_labels) if by_labels else None
+        field_selector = fields.parse(by_fields) if by_fields else None
+    except (labels.SelectorError, fields.SelectorError) as error:
+        raise errors.BadRequest(str(error)) from None
+    if field_selector is not None:
+        fields.check(field_selector, resource)
     return ListOptions(
-        labels=labels.parse(by_labels) if by_labels else None,
-        fields=fields.parse(by_fields, resource) if by_fields else None,
+        labels=label_selector,
+        fields=field_selector,
         limit=max(limit, 0),
         continue_=query.text("continue"),
         resource_version=version,
@@ -385,7 +379,8 @@ def _list_options(request: Request, resource: Resource) -> ListOptions:
 def _delete_options(request: Request) -> DeleteOptions:
     options = DeleteOptions()
     if request.body.strip():
-        options = body.decode(body.parse(request.body, request.content_type), DeleteOptions)  # type: ignore[type-var]
+        data = body.parse(request.body, request.content_type, DeleteOptions)
+        options = decode.decode(DeleteOptions, data)
     query = request.query
     grace = query.integer("gracePeriodSeconds")
     if grace is not None:
@@ -403,7 +398,7 @@ def _delete_options(request: Request) -> DeleteOptions:
 
 def _replacement(request: Request) -> Callable[[dict[str, Any]], Any]:
     """The body of a PUT, in the form of a patch that leaves nothing of the present object."""
-    data = body.parse(request.body, request.content_type)
+    data = body.parse(request.body, request.content_type, Scale)
     return lambda present: data
 
 

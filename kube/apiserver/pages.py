@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
+from kube import daemon
 from kube.api import errors
 from kube.apiserver.discovery import Discovery
-
-Check = Callable[[], Awaitable[None]]
-"""Raises when something is wrong; the message says what."""
-
-CHECK_TIMEOUT = 3.0
+from kube.apiserver.openapi import OpenApi
 
 VERSION = {
     "major": "1",
@@ -33,7 +30,7 @@ VERSION = {
 """What the API is like; kubectl compares it with its own version."""
 
 
-def pages(discovery: Discovery, checks: Mapping[str, Check]) -> FastAPI:
+def pages(discovery: Discovery, checks: Mapping[str, daemon.Check]) -> FastAPI:
     """The FastAPI application around the API."""
     app = FastAPI(title="kube-apiserver", description=__doc__, openapi_url="/openapi.json")
 
@@ -50,7 +47,9 @@ def pages(discovery: Discovery, checks: Mapping[str, Check]) -> FastAPI:
     async def health(request: Request) -> Response:
         """Each check on a line of its own with `?verbose`; 500 if one fails."""
         name = request.url.path.strip("/")
-        return await report(name, checks, verbose="verbose" in request.query_params)
+        failures = await daemon.run_checks(checks)
+        code, text = daemon.health_text(name, failures, verbose="verbose" in request.query_params)
+        return PlainTextResponse(text, code)
 
     for path in ("/healthz", "/livez", "/readyz"):
         app.add_api_route(path, health, methods=["GET"], response_class=PlainTextResponse)
@@ -59,9 +58,11 @@ def pages(discovery: Discovery, checks: Mapping[str, Check]) -> FastAPI:
     async def root() -> dict[str, list[str]]:
         return {"paths": discovery.paths()}
 
-    @app.get("/openapi/{rest:path}", include_in_schema=False)
-    async def openapi(rest: str, request: Request) -> Response:
-        found = discovery.find(f"/openapi/{rest}", request.headers.get("accept", ""))
+    documents = OpenApi()
+
+    @app.get("/openapi/v3{rest:path}", include_in_schema=False)
+    async def openapi(rest: str) -> Response:
+        found = await asyncio.to_thread(documents.find, rest.strip("/"))
         if found is None:
             raise HTTPException(404)
         return Response(found.body, found.status, media_type=found.content_type)
@@ -74,19 +75,3 @@ def pages(discovery: Discovery, checks: Mapping[str, Check]) -> FastAPI:
         return JSONResponse(cls(text).to_dict(), error.status_code)
 
     return app
-
-
-async def report(name: str, checks: Mapping[str, Check], *, verbose: bool) -> Response:
-    """`ok`, or which checks failed, in upstream's form. Reasons are in the log, not shown to the client."""
-    lines, failed = [], []
-    for check_name, check in checks.items():
-        try:
-            async with asyncio.timeout(CHECK_TIMEOUT):
-                await check()
-            lines.append(f"[+]{check_name} ok")
-        except Exception as error:  # noqa: BLE001  (the boundary: whatever a check raises is its verdict)
-            failed.append(check_name)
-            lines.append(f"[-]{check_name} failed: {type(error).__name__}")
-    if failed:
-        return PlainTextResponse("\n".join([*lines, f"{name} check failed", ""]), 500)
-    return PlainTextResponse("\n".join([*lines, f"{name} check passed", ""]) if verbose else "ok")

@@ -1,7 +1,7 @@
 """The server's side of `kubectl get`: objects as a Table of upstream's columns (pkg/printers/internalversion).
 
-A column of priority 0 is always shown, one of priority 1 with `-o wide`. Ages are computed here, when the table is made,
-as upstream does.
+A column of priority 0 is always shown, one of priority 1 with `-o wide`. Ages are computed here, when the table
+is made, as upstream does.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def table(resource: Resource, objects: Sequence[Object], revision: str, include:
 
 
 def duration(seconds: float) -> str:
-    """A span as a person reads it: `45s`, `3m5s`, `12m`, `5h20m`, `27h`, `3d4h`, `10d`, `2y30d` (duration.HumanDuration)."""
+    """A span as a person reads it: `45s`, `3m5s`, `12m`, `5h20m`, `27h`, `3d4h`, `10d`, `2y30d`."""
     s = int(seconds)
     if s < -1:
         return "<invalid>"
@@ -179,7 +179,7 @@ def _service(service: Service, moment: datetime) -> Row:
     )
     return (
         service.metadata.name, spec.type, spec.clusterIP or NONE, _external_ip(service), ports or NONE,
-        age(service.metadata.creationTimestamp, moment), labels.format(spec.selector) or NONE,
+        age(service.metadata.creationTimestamp, moment), str(labels.from_map(spec.selector)) or NONE,
     )  # fmt: skip
 
 
@@ -191,7 +191,7 @@ def _replication_controller(rc: ReplicationController, moment: datetime) -> Row:
     names, images = _containers(rc.spec.template.spec.containers) if rc.spec.template else ("", "")
     return (
         rc.metadata.name, rc.spec.replicas or 0, rc.status.replicas, rc.status.readyReplicas,
-        age(rc.metadata.creationTimestamp, moment), names, images, labels.format(rc.spec.selector) or NONE,
+        age(rc.metadata.creationTimestamp, moment), names, images, str(labels.from_map(rc.spec.selector)) or NONE,
     )  # fmt: skip
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import socket
 from collections.abc import Iterator
 
 import uvicorn
 
+from kube import daemon
 from kube.api.resources import NAMESPACES
 from kube.apiserver.app import Api, App
 from kube.apiserver.bootstrap import create_namespaces
@@ -18,10 +18,9 @@ from kube.apiserver.discovery import Discovery
 from kube.apiserver.handlers import Handlers
 from kube.apiserver.nodes import NodeClient
 from kube.apiserver.options import Options
-from kube.apiserver.pages import Check, pages
+from kube.apiserver.pages import pages
 from kube.apiserver.registry import strategies
 from kube.apiserver.verbs import Verbs
-from kube.daemon import Fatal
 from kube.store.etcd import EtcdStore
 
 log = logging.getLogger(__name__)
@@ -38,26 +37,13 @@ class Server(uvicorn.Server):
         yield
 
 
-def listen(address: str, port: int) -> socket.socket:
-    """A listening socket. Raises Fatal when the port is taken or the address is not ours."""
-    try:
-        return socket.create_server((address, port), backlog=1024)
-    except OSError as error:
-        raise Fatal(
-            f"cannot listen on {address}:{port}: {error.strerror}; stop what listens there, "
-            "or choose another with --insecure-bind-address and --insecure-port"
-        ) from None
-
-
 async def run(options: Options) -> None:
     """Serve the API until cancelled."""
-    listener = listen(options.insecure_bind_address, options.insecure_port)
+    listener = daemon.listen(options.insecure_bind_address, options.insecure_port, flag="--insecure-port")
     store = EtcdStore(options.etcd_servers)
     nodes = NodeClient()
     cache = Cache(store)
-    verbs = Verbs(
-        store, cache, strategies(cache, options.service_cluster_ip_range, options.service_node_port_range)
-    )
+    verbs = Verbs(store, cache, strategies(cache, options.service_cluster_ip_range, options.service_node_port_range))
     handlers = Handlers(verbs, cache, nodes)
     discovery = Discovery()
     api = Api(handlers, discovery, max_in_flight=options.max_requests_inflight)
@@ -98,7 +84,7 @@ async def _prepare(cache: Cache, verbs: Verbs) -> None:
     await create_namespaces(verbs)
 
 
-def _checks(store: EtcdStore, cache: Cache) -> dict[str, Check]:
+def _checks(store: EtcdStore, cache: Cache) -> dict[str, daemon.Check]:
     async def ping() -> None:
         return
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from kube.api import errors, labels, resources
+from kube.api import decode, errors, labels, resources
 from kube.api.autoscaling import Scale, ScaleSpec, ScaleStatus
 from kube.api.core import Node, Pod, ReplicationController
 from kube.api.meta import Object, ObjectMeta
@@ -24,7 +24,9 @@ def log_container(pod: Pod, asked: str) -> str:
     if not asked:
         if len(containers) == 1:
             return containers[0]
-        text = f"a container name must be specified for pod {pod.metadata.name}, choose one of: [{' '.join(containers)}]"
+        text = (
+            f"a container name must be specified for pod {pod.metadata.name}, choose one of: [{' '.join(containers)}]"
+        )
         if inits:
             text += f" or one of the init containers: [{' '.join(inits)}]"
         raise errors.BadRequest(text)
@@ -50,7 +52,9 @@ async def log(request: Request, verbs: Verbs, nodes: NodeClient) -> Response:
     try:
         node = (await verbs.get(resources.NODES, "", pod.spec.nodeName)).decode()
     except errors.NotFound:
-        raise errors.InternalError(f'the node "{pod.spec.nodeName}" of the pod is gone: there is no one to ask') from None
+        raise errors.InternalError(
+            f'the node "{pod.spec.nodeName}" of the pod is gone: there is no one to ask'
+        ) from None
     assert isinstance(node, Node)
     params = {name: query.text(name) for name in LOG_OPTIONS if query.text(name)}
     path = f"/containerLogs/{target.namespace}/{target.name}/{container}"
@@ -71,7 +75,7 @@ def scale_of(rc: Object) -> Scale:
             creationTimestamp=meta.creationTimestamp,
         ),
         spec=ScaleSpec(replicas=rc.spec.replicas or 0),
-        status=ScaleStatus(replicas=rc.status.replicas, selector=labels.format(rc.spec.selector)),
+        status=ScaleStatus(replicas=rc.status.replicas, selector=str(labels.from_map(rc.spec.selector))),
     )
 
 
@@ -80,11 +84,7 @@ def scaled(rc: Object, apply: Callable[[dict[str, Any]], Any]) -> ReplicationCon
     assert isinstance(rc, ReplicationController)
     present = scale_of(rc).to_dict()
     present["metadata"].pop("resourceVersion", None)
-    data = body.without_nulls(apply(present))
-    if not isinstance(data, dict):
-        raise errors.BadRequest("a Scale is an object")
-    body.check_kind(data, Scale)
-    wanted = body.decode(data, Scale)
+    wanted = decode.decode(Scale, body.without_nulls(apply(present)))
     if wanted.spec.replicas < 0:
         found = [errors.invalid("spec.replicas", wanted.spec.replicas, "must be greater than or equal to 0")]
         raise errors.invalid_object("Scale", rc.metadata.name, found, "autoscaling")

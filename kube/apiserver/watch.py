@@ -95,7 +95,7 @@ async def watch(
     return _stream(
         cache, resource, prefix, bool(name), match, cursor, seen, start,
         initial_end=bool(send_initial_events), bookmarks=bookmarks,
-        timeout=random.uniform(*DEFAULT_TIMEOUT) if timeout is None else timeout,  # noqa: S311
+        timeout=random.uniform(*DEFAULT_TIMEOUT) if timeout is None else timeout,
         render=render, stopping=stopping,
     )  # fmt: skip
 

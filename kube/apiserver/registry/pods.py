@@ -5,28 +5,12 @@ from __future__ import annotations
 from kube.api import errors
 from kube.api.core import Binding, Pod, PodCondition, PodStatus
 from kube.api.meta import now
+from kube.api.qos import qos_class
 from kube.apiserver.registry.strategy import Companions, Strategy
 from kube.store import codec, keys
 from kube.store.store import Delete, Put
 
 TERMINAL = ("Succeeded", "Failed")
-
-
-def qos_class(pod: Pod) -> str:
-    """`Guaranteed`, `Burstable` or `BestEffort`, from requests and limits of cpu and memory (upstream's ComputePodQOS)."""
-    containers = [*pod.spec.initContainers, *pod.spec.containers]
-    guaranteed = True
-    anything = False
-    for container in containers:
-        resources = container.resources
-        limits, requests = dict(resources.limits), dict(resources.requests)
-        for name in ("cpu", "memory"):
-            anything = anything or name in limits or name in requests
-            if name not in limits or requests.get(name, limits[name]) != limits[name]:
-                guaranteed = False
-    if not anything:
-        return "BestEffort"
-    return "Guaranteed" if guaranteed else "Burstable"
 
 
 class PodStrategy(Strategy):

@@ -38,7 +38,7 @@ class ServiceStrategy(Strategy):
         self._cache = cache
         self._ips = ips
         self._ports = ports
-        self._random = random.Random()  # noqa: S311  (not for secrets)
+        self._random = random.Random()
 
     def prepare_update(self, new: Service, old: Service) -> None:
         """Besides the status, keep what the client left out: the addresses that the service has."""
@@ -89,7 +89,7 @@ class ServiceStrategy(Strategy):
         return companions
 
     def _free_ip(self, service: Service, taken: Collection[str]) -> str:
-        used = {entry_ip for entry_ip in self._used_ips()}
+        used = set(self._used_ips())
         size = self._ips.num_addresses
         base = int(self._ips.network_address)
         # Upstream hands out dynamic addresses from the upper part first, so that a small number chosen by hand is

@@ -41,7 +41,7 @@ class Strategy:
     def prepare_create(self, obj: Any) -> None:
         """Clear what a creator may not set."""
         if self.has_status:
-            obj.status = type(obj).model_fields["status"].get_default(call_default_factory=True, validated_data={})
+            obj.status = type(obj.status)()
         if self.counts_generations:
             obj.metadata.generation = 1
 

@@ -1,0 +1,312 @@
+"""Objects through the whole apiserver: what a client sees of create, get, list, update, patch and delete."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+PODS = "/api/v1/namespaces/default/pods"
+SERVICES = "/api/v1/namespaces/default/services"
+RCS = "/api/v1/namespaces/default/replicationcontrollers"
+
+
+def pod(name: str, **labels: str) -> dict[str, Any]:
+    return {"kind": "Pod", "apiVersion": "v1", "metadata": {"name": name, "labels": labels},
+            "spec": {"containers": [{"name": "web", "image": "kube/web"}]}}  # fmt: skip
+
+
+def service(name: str, **spec: Any) -> dict[str, Any]:
+    return {"kind": "Service", "apiVersion": "v1", "metadata": {"name": name},
+            "spec": {"selector": {"app": name}, "ports": [{"port": 80}], **spec}}  # fmt: skip
+
+
+async def test_a_created_pod_has_what_the_server_gives(http: httpx.AsyncClient) -> None:
+    answer = await http.post(PODS, json=pod("web"))
+    assert answer.status_code == 201
+    made = answer.json()
+    assert made["metadata"]["namespace"] == "default"
+    assert made["metadata"]["uid"]
+    assert made["metadata"]["creationTimestamp"]
+    assert int(made["metadata"]["resourceVersion"]) > 0
+    assert made["spec"]["restartPolicy"] == "Always"
+    assert made["status"] == {"phase": "Pending", "qosClass": "BestEffort"}
+    assert (await http.get(f"{PODS}/web")).json() == made
+
+
+async def test_a_name_is_taken_once(http: httpx.AsyncClient) -> None:
+    await http.post(PODS, json=pod("web"))
+    answer = await http.post(PODS, json=pod("web"))
+    assert answer.status_code == 409
+    assert answer.json()["reason"] == "AlreadyExists"
+    assert answer.json()["message"] == 'pods "web" already exists'
+
+
+async def test_generated_names_differ(http: httpx.AsyncClient) -> None:
+    body = pod("")
+    body["metadata"] = {"generateName": "web-"}
+    names = {(await http.post(PODS, json=body)).json()["metadata"]["name"] for _ in range(20)}
+    assert len(names) == 20
+    assert all(name.startswith("web-") and len(name) == 9 for name in names)
+
+
+async def test_a_stale_update_is_a_conflict(http: httpx.AsyncClient) -> None:
+    old = (await http.post(PODS, json=pod("web"))).json()
+    new = {**old, "metadata": {**old["metadata"], "labels": {"a": "b"}}}
+    assert (await http.put(f"{PODS}/web", json=new)).status_code == 200
+    answer = await http.put(f"{PODS}/web", json={**old, "metadata": {**old["metadata"], "labels": {"a": "c"}}})
+    assert answer.status_code == 409
+    assert answer.json()["message"] == (
+        'Operation cannot be fulfilled on pods "web": the object has been modified; '
+        "please apply your changes to the latest version and try again"
+    )
+
+
+async def test_an_update_that_changes_nothing_writes_nothing(http: httpx.AsyncClient) -> None:
+    made = (await http.post(PODS, json=pod("web"))).json()
+    answer = await http.put(f"{PODS}/web", json=made)
+    assert answer.json()["metadata"]["resourceVersion"] == made["metadata"]["resourceVersion"]
+
+
+async def test_lists_select_by_labels_and_fields(http: httpx.AsyncClient) -> None:
+    await http.post(PODS, json=pod("a", app="x", tier="1"))
+    await http.post(PODS, json=pod("b", app="x", tier="2"))
+    await http.post(PODS, json=pod("c", app="y"))
+
+    async def names(**query: str) -> list[str]:
+        answer = await http.get(PODS, params=query)
+        assert answer.status_code == 200, answer.text
+        return [item["metadata"]["name"] for item in answer.json()["items"]]
+
+    assert await names() == ["a", "b", "c"]
+    assert await names(labelSelector="app=x") == ["a", "b"]
+    assert await names(labelSelector="app in (x),tier notin (1)") == ["b"]
+    assert await names(labelSelector="!tier") == ["c"]
+    assert await names(fieldSelector="metadata.name=a") == ["a"]
+    assert await names(fieldSelector="spec.nodeName=") == ["a", "b", "c"]
+    assert (await http.get(PODS, params={"fieldSelector": "spec.image=x"})).status_code == 400
+    assert (await http.get(PODS, params={"labelSelector": "a in"})).status_code == 400
+
+
+async def test_a_list_comes_in_pages_of_one_revision(http: httpx.AsyncClient) -> None:
+    for name in "abcde":
+        await http.post(PODS, json=pod(name))
+    first = (await http.get(PODS, params={"limit": 2})).json()
+    assert [item["metadata"]["name"] for item in first["items"]] == ["a", "b"]
+    assert first["metadata"]["remainingItemCount"] == 3
+    await http.post(PODS, json=pod("aa"))
+    second = (await http.get(PODS, params={"limit": 9, "continue": first["metadata"]["continue"]})).json()
+    assert [item["metadata"]["name"] for item in second["items"]] == ["c", "d", "e"]
+    assert second["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
+    assert "continue" not in second["metadata"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "patch"),
+    [
+        ("application/merge-patch+json", {"metadata": {"labels": {"a": None, "b": "2"}}}),
+        ("application/strategic-merge-patch+json", {"metadata": {"labels": {"a": None, "b": "2"}}}),
+        ("application/json-patch+json", [{"op": "remove", "path": "/metadata/labels/a"},
+                                         {"op": "add", "path": "/metadata/labels/b", "value": "2"}]),
+    ],
+)  # fmt: skip
+async def test_patches(http: httpx.AsyncClient, kind: str, patch: Any) -> None:
+    await http.post(PODS, json=pod("web", a="1"))
+    answer = await http.patch(f"{PODS}/web", json=patch, headers={"content-type": kind})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["metadata"]["labels"] == {"b": "2"}
+
+
+async def test_a_strategic_patch_finds_a_container_by_its_name(http: httpx.AsyncClient) -> None:
+    await http.post(PODS, json=pod("web"))
+    patch = {"spec": {"containers": [{"name": "web", "image": "kube/web:2"}]}}
+    answer = await http.patch(f"{PODS}/web", json=patch,
+                              headers={"content-type": "application/strategic-merge-patch+json"})  # fmt: skip
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["spec"]["containers"][0]["image"] == "kube/web:2"
+
+
+async def test_an_unbound_pod_goes_at_once_and_a_bound_one_gracefully(http: httpx.AsyncClient) -> None:
+    await http.post(PODS, json=pod("loose"))
+    assert (await http.delete(f"{PODS}/loose")).status_code == 200
+    assert (await http.get(f"{PODS}/loose")).status_code == 404
+
+    await http.post(PODS, json=pod("bound"))
+    binding = {"metadata": {"name": "bound"}, "target": {"kind": "Node", "name": "n1"}}
+    answer = await http.post(f"{PODS}/bound/binding", json=binding)
+    assert answer.status_code == 201, answer.text
+    again = await http.post(f"{PODS}/bound/binding", json=binding)
+    assert again.status_code == 409
+    assert 'pod bound is already assigned to node "n1"' in again.json()["message"]
+    marked = (await http.delete(f"{PODS}/bound")).json()
+    assert marked["metadata"]["deletionGracePeriodSeconds"] == 30
+    assert (await http.get(f"{PODS}/bound")).status_code == 200
+    uid = marked["metadata"]["uid"]
+    wrong = await http.request("DELETE", f"{PODS}/bound",
+                               json={"gracePeriodSeconds": 0, "preconditions": {"uid": "other"}})  # fmt: skip
+    assert wrong.status_code == 409
+    await http.request("DELETE", f"{PODS}/bound", json={"gracePeriodSeconds": 0, "preconditions": {"uid": uid}})
+    assert (await http.get(f"{PODS}/bound")).status_code == 404
+
+
+async def test_a_node_sees_its_pods_under_its_own_prefix(http: httpx.AsyncClient, server: Any) -> None:
+    await http.post(PODS, json=pod("web"))
+    binding = {"metadata": {"name": "web"}, "target": {"kind": "Node", "name": "n1"}}
+    await http.post(f"{PODS}/web/binding", json=binding)
+    key = "/registry/nodes/n1/boundpods/default/web"
+    bound, _ = await server.store.get(key)
+    assert bound is not None
+    stored, _ = await server.store.get("/registry/pods/default/web")
+    assert bound.value == stored.value
+    assert bound.revision == stored.revision
+
+    status = {"status": {"phase": "Running"}}
+    headers = {"content-type": "application/merge-patch+json"}
+    await http.patch(f"{PODS}/web/status", json=status, headers=headers)
+    assert (await server.store.get(key))[0].revision == bound.revision, "a status does not concern the kubelet"
+    await http.patch(f"{PODS}/web", json={"metadata": {"labels": {"a": "b"}}}, headers=headers)
+    changed, _ = await server.store.get(key)
+    assert changed.revision > bound.revision
+    await http.patch(f"{PODS}/web/status", json={"status": {"phase": "Failed"}}, headers=headers)
+    assert (await server.store.get(key))[0].revision > changed.revision, "the end does"
+    await http.delete(f"{PODS}/web")
+    assert (await server.store.get(key))[0] is None
+
+
+async def test_a_cluster_ip_belongs_to_one_service(http: httpx.AsyncClient, server: Any) -> None:
+    one = (await http.post(SERVICES, json=service("one"))).json()
+    ip = one["spec"]["clusterIP"]
+    assert ip.startswith("10.96.0.")
+    claim, _ = await server.store.get(f"/registry/ipaddresses/{ip}")
+    assert b'"parentRef":{"resource":"services","namespace":"default","name":"one"}' in claim.value
+    answer = await http.post(SERVICES, json=service("two", clusterIP=ip))
+    assert answer.status_code == 422
+    assert "provided IP is already allocated" in answer.json()["message"]
+    assert (await http.post(SERVICES, json=service("far", clusterIP="10.97.0.1"))).status_code == 422
+    await http.delete(f"{SERVICES}/one")
+    assert (await server.store.get(f"/registry/ipaddresses/{ip}"))[0] is None
+    assert (await http.post(SERVICES, json=service("two", clusterIP=ip))).status_code == 201
+
+
+async def test_the_range_gives_every_address_once(http: httpx.AsyncClient) -> None:
+    made = [(await http.post(SERVICES, json=service(f"s{n}"))).json()["spec"]["clusterIP"] for n in range(254)]
+    assert len(set(made)) == 254
+    full = await http.post(SERVICES, json=service("one-too-many"))
+    assert full.status_code == 500
+    assert "range 10.96.0.0/24 is full" in full.json()["message"]
+
+
+async def test_node_ports_are_claimed_and_given_back(http: httpx.AsyncClient) -> None:
+    made = (await http.post(SERVICES, json=service("np", type="NodePort"))).json()
+    port = made["spec"]["ports"][0]["nodePort"]
+    assert 30000 <= port < 30010
+    taken = service("np2", type="NodePort", ports=[{"port": 80, "nodePort": port}])
+    assert (await http.post(SERVICES, json=taken)).status_code == 422
+    made["spec"]["type"] = "ClusterIP"
+    answer = await http.put(f"{SERVICES}/np", json=made)
+    assert answer.status_code == 200, answer.text
+    assert "nodePort" not in answer.json()["spec"]["ports"][0]
+    assert answer.json()["spec"]["clusterIP"] == made["spec"]["clusterIP"]
+    assert (await http.post(SERVICES, json=taken)).status_code == 201
+
+
+async def test_a_scale_is_read_and_written(http: httpx.AsyncClient) -> None:
+    template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": "kube/web"}]}}
+    rc = {"metadata": {"name": "web"}, "spec": {"replicas": 2, "template": template}}
+    answer = await http.post(RCS, json=rc)
+    assert answer.status_code == 201, answer.text
+    scale = (await http.get(f"{RCS}/web/scale")).json()
+    assert scale["kind"] == "Scale"
+    assert scale["spec"] == {"replicas": 2}
+    assert scale["status"]["selector"] == "app=web"
+    scale["spec"]["replicas"] = 5
+    assert (await http.put(f"{RCS}/web/scale", json=scale)).json()["spec"] == {"replicas": 5}
+    assert (await http.get(f"{RCS}/web")).json()["metadata"]["generation"] == 2
+    stale = await http.put(f"{RCS}/web/scale", json=scale)
+    assert stale.status_code == 409
+
+
+async def test_namespaces_hold_and_refuse(http: httpx.AsyncClient) -> None:
+    absent = await http.post("/api/v1/namespaces/nowhere/pods", json=pod("web"))
+    assert absent.status_code == 404
+    assert absent.json()["message"] == 'namespaces "nowhere" not found'
+    await http.post("/api/v1/namespaces", json={"metadata": {"name": "going"}})
+    gone = (await http.delete("/api/v1/namespaces/going")).json()
+    assert gone["status"]["phase"] == "Terminating"
+    refused = await http.post("/api/v1/namespaces/going/pods", json=pod("web"))
+    assert refused.status_code == 403
+    assert "because it is being terminated" in refused.json()["message"]
+    gone["spec"]["finalizers"] = []
+    await http.put("/api/v1/namespaces/going/finalize", json=gone)
+    assert (await http.get("/api/v1/namespaces/going")).status_code == 404
+    assert (await http.delete("/api/v1/namespaces/default")).status_code == 403
+
+
+async def test_a_dry_run_stores_nothing(http: httpx.AsyncClient) -> None:
+    assert (await http.post(PODS, params={"dryRun": "All"}, json=pod("web"))).status_code == 201
+    assert (await http.get(f"{PODS}/web")).status_code == 404
+
+
+BAD = {
+    "not JSON": (b"{", 400, "json parse error"),
+    "an unknown kind": (b'{"kind":"Dog","apiVersion":"v1","metadata":{"name":"x"}}', 400, "Dog"),
+    "another kind": (b'{"kind":"Service","apiVersion":"v1","metadata":{"name":"x"}}', 400, "Service"),
+    "a list": (b"[]", 400, "object"),
+    "nothing": (b"", 400, "unexpected end of JSON input"),
+    "no containers": (b'{"metadata":{"name":"x"},"spec":{}}', 422, "spec.containers"),
+    "no image": (b'{"metadata":{"name":"x"},"spec":{"containers":[{"name":"c"}]}}', 422, "spec.containers[0].image"),
+    "no name": (b'{"metadata":{},"spec":{"containers":[{"name":"c","image":"i"}]}}', 422, "metadata.name"),
+    "a bad name": (
+        b'{"metadata":{"name":"X!"},"spec":{"containers":[{"name":"c","image":"i"}]}}', 422, "metadata.name",
+    ),
+    "a name too long": (
+        b'{"metadata":{"name":"' + b"x" * 254 + b'"},"spec":{"containers":[{"name":"c","image":"i"}]}}',
+        422, "metadata.name",
+    ),
+    "a bad label": (
+        b'{"metadata":{"name":"x","labels":{"a":"b c"}},"spec":{"containers":[{"name":"c","image":"i"}]}}',
+        422, "metadata.labels",
+    ),
+    "a wrong type": (
+        b'{"metadata":{"name":"x"},"spec":{"containers":[{"name":"c","image":5}]}}', 400, "containers",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "code", "where"), BAD.values(), ids=BAD.keys())
+async def test_bad_input_is_named_and_not_stored(http: httpx.AsyncClient, body: bytes, code: int, where: str) -> None:
+    answer = await http.post(PODS, content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == code, answer.text
+    status = answer.json()
+    assert status["kind"] == "Status"
+    assert status["code"] == code
+    assert where in status["message"]
+    assert (await http.get(PODS)).json()["items"] == []
+
+
+async def test_yaml_is_read_as_json_is(http: httpx.AsyncClient) -> None:
+    text = "kind: Pod\nmetadata: {name: y, labels: {day: 2020-01-01}}\nspec: {containers: [{name: c, image: i}]}\n"
+    answer = await http.post(PODS, content=text, headers={"content-type": "application/yaml"})
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["metadata"]["labels"] == {"day": "2020-01-01"}
+
+
+async def test_unknown_fields_are_a_warning_or_an_error(http: httpx.AsyncClient) -> None:
+    body = pod("web")
+    body["spec"]["colour"] = "red"
+    strict = await http.post(PODS, params={"fieldValidation": "Strict"}, json=body)
+    assert strict.status_code == 400
+    assert 'strict decoding error: unknown field "spec.colour"' in strict.json()["message"]
+    warned = await http.post(PODS, json=body)
+    assert warned.status_code == 201
+    assert "unknown field" in warned.headers["warning"]
+    assert "colour" not in warned.json()["spec"]
+
+
+async def test_what_nobody_serves_is_a_status(http: httpx.AsyncClient) -> None:
+    for path in ("/nothing", "/api/v1/nothing", "/api/v9/pods", "/apis/x/v1/y", f"{PODS}/web/nothing"):
+        answer = await http.get(path)
+        assert answer.status_code == 404
+        assert answer.json()["kind"] == "Status", path
+    assert (await http.put(PODS, json=pod("web"))).status_code == 405

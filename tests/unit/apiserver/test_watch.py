@@ -1,0 +1,222 @@
+"""Watches: what a watcher sees, from where it starts, and when it is cut off."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from kube.api import errors, labels
+from kube.api.core import Container, Pod, PodSpec
+from kube.api.meta import DeleteOptions, Object, ObjectMeta
+from kube.api.resources import PODS
+from kube.apiserver.cache import Cache, Entry, Lagging, ResourceCache
+from kube.apiserver.watch import watch
+from kube.store import keys
+from kube.store.memory import MemoryStore
+from kube.store.store import KeyValue, Put
+
+
+def a_pod(name: str, **pod_labels: str) -> Pod:
+    meta = ObjectMeta(name=name, labels=pod_labels)
+    return Pod(metadata=meta, spec=PodSpec(containers=[Container(name="c", image="i")]))
+
+
+async def create(server: Any, name: str, **pod_labels: str) -> None:
+    await server.verbs.create(PODS, "default", a_pod(name, **pod_labels))
+
+
+async def relabel(server: Any, name: str, **pod_labels: str) -> None:
+    def change(pod: Object) -> Object:
+        pod.metadata.labels = pod_labels
+        return pod
+
+    await server.verbs.update(PODS, "default", name, change)
+
+
+class Ended(Exception):
+    """The server has ended the watch."""
+
+
+class Watching:
+    """Reads a watch event by event."""
+
+    def __init__(self, lines: AsyncIterator[bytes]) -> None:
+        self._lines = lines
+        self._ready: list[dict[str, Any]] = []
+
+    async def next(self) -> dict[str, Any]:
+        while not self._ready:
+            async with asyncio.timeout(5):
+                chunk = await anext(self._lines, None)
+            if chunk is None:
+                raise Ended
+            self._ready = [json.loads(line) for line in chunk.splitlines()]
+        return self._ready.pop(0)
+
+    async def seen(self, count: int) -> list[tuple[str, str]]:
+        events = [await self.next() for _ in range(count)]
+        return [(event["type"], event["object"]["metadata"]["name"]) for event in events]
+
+
+async def start(server: Any, **options: Any) -> Watching:
+    options.setdefault("namespace", "default")
+    return Watching(await watch(server.cache, PODS, stopping=server.handlers.stopping, **options))
+
+
+async def test_a_watch_begins_with_what_there_is(server: Any) -> None:
+    await create(server, "b")
+    await create(server, "a")
+    watching = await start(server)
+    assert await watching.seen(2) == [("ADDED", "b"), ("ADDED", "a")], "in the order of their revisions"
+    await create(server, "c")
+    assert await watching.seen(1) == [("ADDED", "c")]
+
+
+async def test_a_watch_goes_on_after_a_revision(server: Any) -> None:
+    await create(server, "a")
+    revision = await server.cache.fresh()
+    await relabel(server, "a", x="1")
+    await server.verbs.delete(PODS, "default", "a", DeleteOptions())
+    watching = await start(server, resource_version=str(revision))
+    assert await watching.seen(2) == [("MODIFIED", "a"), ("DELETED", "a")]
+
+
+async def test_a_deleted_object_has_the_revision_of_its_deletion(server: Any) -> None:
+    await create(server, "a")
+    watching = await start(server)
+    await watching.seen(1)
+    await server.verbs.delete(PODS, "default", "a", DeleteOptions())
+    event = await watching.next()
+    assert event["type"] == "DELETED"
+    assert event["object"]["metadata"]["resourceVersion"] == str(await server.cache.fresh())
+
+
+async def test_an_object_that_leaves_or_joins_the_selection(server: Any) -> None:
+    selector = labels.parse("app=x")
+    watching = await start(server, match=lambda entry: selector.matches(entry.labels))
+    await create(server, "a", app="x")
+    await relabel(server, "a", app="y")
+    await relabel(server, "a", app="z")
+    await relabel(server, "a", app="x")
+    await relabel(server, "a", app="x", more="1")
+    assert await watching.seen(4) == [("ADDED", "a"), ("DELETED", "a"), ("ADDED", "a"), ("MODIFIED", "a")]
+
+
+async def test_one_object_is_watched_by_its_name(server: Any) -> None:
+    watching = await start(server, name="a")
+    await create(server, "ab")
+    await create(server, "a")
+    assert await watching.seen(1) == [("ADDED", "a")]
+
+
+async def test_initial_events_end_with_a_bookmark(server: Any) -> None:
+    await create(server, "a")
+    watching = await start(server, send_initial_events=True, bookmarks=True)
+    assert await watching.seen(1) == [("ADDED", "a")]
+    event = await watching.next()
+    assert event["type"] == "BOOKMARK"
+    assert event["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+
+
+async def test_a_watch_ends_after_its_timeout_with_a_bookmark(server: Any) -> None:
+    watching = await start(server, timeout=0.05, bookmarks=True)
+    event = await watching.next()
+    assert event["type"] == "BOOKMARK"
+    assert int(event["object"]["metadata"]["resourceVersion"]) == server.cache.revision
+    with pytest.raises(Ended):
+        await watching.next()
+
+
+async def test_a_stopping_server_ends_its_watches(server: Any) -> None:
+    watching = await start(server)
+    reading = asyncio.create_task(watching.next())
+    await asyncio.sleep(0)
+    server.handlers.stopping.set()
+    server.cache.of(PODS).wake()
+    with pytest.raises(Ended):
+        await reading
+
+
+def entry_kv(name: str, revision: int) -> KeyValue:
+    value = b'{"kind":"Pod","apiVersion":"v1","metadata":{"name":"%s"}}' % name.encode()
+    return KeyValue(f"/registry/pods/default/{name}", value, revision)
+
+
+def filled(window: int, count: int) -> ResourceCache:
+    cache = ResourceCache(PODS, window)
+    for revision in range(1, count + 1):
+        kv = entry_kv("a", revision)
+        cache.apply(kv.key, kv, revision)
+        cache.trim()
+    return cache
+
+
+def test_a_window_forgets_its_oldest_changes() -> None:
+    cache = filled(window=10, count=100)
+    assert cache.oldest >= 80
+    with pytest.raises(errors.Expired, match=r"too old resource version: 5 \("):
+        cache.cursor(5)
+    newest = cache.cursor(98)
+    assert [change.revision for change in cache.read(newest)] == [99, 100]
+
+
+def test_a_cursor_that_the_window_has_passed_is_cut_off() -> None:
+    cache = filled(window=10, count=1)
+    cursor = cache.cursor(0)
+    for revision in range(2, 100):
+        kv = entry_kv("a", revision)
+        cache.apply(kv.key, kv, revision)
+        cache.trim()
+    with pytest.raises(Lagging):
+        cache.read(cursor)
+
+
+def test_entries_are_in_the_order_of_their_keys() -> None:
+    cache = ResourceCache(PODS)
+    for revision, name in enumerate(["c", "a", "b", "ab"], 1):
+        kv = entry_kv(name, revision)
+        cache.apply(kv.key, kv, revision)
+    prefix = keys.prefix(PODS, "default")
+    names = [entry.key.rpartition("/")[2] for entry in cache.select(prefix)]
+    assert names == ["a", "ab", "b", "c"]
+    assert [entry.key.rpartition("/")[2] for entry in cache.select(prefix, prefix + "ab")] == ["b", "c"]
+
+
+async def test_a_read_waits_for_what_was_written_before_it(server: Any) -> None:
+    """Consistent reads: another apiserver's write is seen by a read that begins after it."""
+    key = keys.object_key(PODS, "default", "foreign")
+    value = (
+        b'{"kind":"Pod","apiVersion":"v1","metadata":{"name":"foreign","namespace":"default"},"spec":{},"status":{}}'
+    )
+    for _ in range(50):
+        result = await server.store.txn([], [Put(key, value)])
+        entry: Entry = await server.verbs.get(PODS, "default", "foreign")
+        assert entry.revision >= result.revision
+
+
+async def test_a_revision_from_outside_the_prefix_does_not_hold_up_a_read(server: Any) -> None:
+    await server.store.txn([], [Put("/elsewhere", b"x")])
+    async with asyncio.timeout(2):
+        await server.cache.fresh()
+
+
+async def test_a_compacted_store_is_listed_again() -> None:
+    store = MemoryStore()
+    cache = Cache(store)
+    running = asyncio.create_task(cache.run())
+    await cache.ready.wait()
+    running.cancel()
+    kv = entry_kv("a", 0)
+    for _ in range(5):
+        await store.txn([], [Put(kv.key, kv.value)])
+    await store.compact(await store.revision())
+    running = asyncio.create_task(cache.run())
+    async with asyncio.timeout(5):
+        await cache.fresh()
+    assert cache.entry(PODS, kv.key) is not None
+    running.cancel()
+    await store.close()
