@@ -1,0 +1,121 @@
+"""kube-controller-manager's flags, under the names that Kubernetes gives them."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, field
+
+from kube import daemon
+from kube.client import flags
+from kube.client.flags import ClientOptions
+
+ALIASES = {
+    "replicationcontroller": ("replication", "rc", "replicationcontroller-controller"),
+    "endpoint": ("endpoints", "endpoints-controller"),
+    "garbagecollector": ("gc", "garbage-collector-controller"),
+    "nodelifecycle": ("node-lifecycle-controller",),
+}
+"""The controllers, and what else they may be called in --controllers: upstream renamed them once."""
+
+NAMES = tuple(ALIASES)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What kube-controller-manager was asked to do."""
+
+    client: ClientOptions = field(default_factory=ClientOptions)
+    address: str = "127.0.0.1"
+    port: int = 10252
+    controllers: tuple[str, ...] = NAMES
+    concurrent_rc_syncs: int = 5
+    concurrent_endpoint_syncs: int = 5
+    concurrent_gc_syncs: int = 20
+    endpoint_updates_batch_period: float = 0.1
+    node_monitor_period: float = 5.0
+    node_monitor_grace_period: float = 40.0
+    node_startup_grace_period: float = 60.0
+
+
+def enabled(chosen: list[str]) -> tuple[str, ...]:
+    """The controllers that `--controllers` chooses: `*` is all, `name` one, `-name` all but one.
+
+    Raises argparse.ArgumentTypeError for a name that is none.
+    """
+    canonical = {alias: name for name, aliases in ALIASES.items() for alias in (name, *aliases)}
+    on: set[str] = set()
+    off: set[str] = set()
+    for each in chosen:
+        if each == "*":
+            on.update(NAMES)
+            continue
+        name = canonical.get(each.removeprefix("-"))
+        if name is None:
+            raise argparse.ArgumentTypeError(f"no controller {each.removeprefix('-')!r}: there are {', '.join(NAMES)}")
+        (off if each.startswith("-") else on).add(name)
+    return tuple(name for name in NAMES if name in on - off)
+
+
+def parser() -> argparse.ArgumentParser:
+    """kube-controller-manager's command line."""
+    parser = daemon.flags("kube-controller-manager", "Make the cluster be what its objects say.")
+    flags.add_flags(parser)
+    parser.add_argument("--address", default="127.0.0.1", metavar="IP", help="where to serve health and metrics")
+    parser.add_argument("--port", type=int, default=10252, metavar="PORT", help="port of /healthz and /metrics")
+    parser.add_argument(
+        "--controllers", type=lambda text: enabled(daemon.comma_separated(text)), default=NAMES, metavar="NAME[,NAME]",
+        help="controllers to run: * is all of them, -NAME all but that one, as in '*,-garbagecollector'",
+    )  # fmt: skip
+    parser.add_argument(
+        "--concurrent-rc-syncs", type=_positive, default=5, metavar="COUNT",
+        help="replication controllers worked on at once",
+    )  # fmt: skip
+    parser.add_argument(
+        "--concurrent-endpoint-syncs", type=_positive, default=5, metavar="COUNT",
+        help="services whose endpoints are worked on at once",
+    )  # fmt: skip
+    parser.add_argument(
+        "--concurrent-gc-syncs", type=_positive, default=20, metavar="COUNT",
+        help="objects that the garbage collector works on at once",
+    )  # fmt: skip
+    parser.add_argument(
+        "--endpoint-updates-batch-period", type=daemon.duration, default=0.1, metavar="TIME",
+        help="how long changes of a service's endpoints are gathered after one was written",
+    )  # fmt: skip
+    parser.add_argument(
+        "--node-monitor-period", type=daemon.duration, default=5.0, metavar="TIME",
+        help="how late a look at a node may be; later, this process has been asleep and no node is to blame",
+    )  # fmt: skip
+    parser.add_argument(
+        "--node-monitor-grace-period", type=daemon.duration, default=40.0, metavar="TIME",
+        help="silence after which the status of a node is unknown",
+    )  # fmt: skip
+    parser.add_argument(
+        "--node-startup-grace-period", type=daemon.duration, default=60.0, metavar="TIME",
+        help="the same for a node that has never posted its status",
+    )  # fmt: skip
+    return parser
+
+
+def from_args(args: argparse.Namespace) -> Options:
+    """The options that the flags stand for."""
+    return Options(
+        client=flags.from_args(args),
+        address=args.address,
+        port=args.port,
+        controllers=args.controllers,
+        concurrent_rc_syncs=args.concurrent_rc_syncs,
+        concurrent_endpoint_syncs=args.concurrent_endpoint_syncs,
+        concurrent_gc_syncs=args.concurrent_gc_syncs,
+        endpoint_updates_batch_period=args.endpoint_updates_batch_period,
+        node_monitor_period=args.node_monitor_period,
+        node_monitor_grace_period=args.node_monitor_grace_period,
+        node_startup_grace_period=args.node_startup_grace_period,
+    )
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not at least 1")
+    return number

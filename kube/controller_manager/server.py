@@ -1,0 +1,80 @@
+"""kube-controller-manager's wiring.
+
+All controllers read the same caches, which hold everything that was written before this process began: one that is
+killed in the middle of its work finds what it had done, and goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from kube import daemon
+from kube.client import flags
+from kube.client.events import EventRecorder
+from kube.client.informer import Informers
+from kube.client.rest import Client
+from kube.controller_manager import indexes
+from kube.controller_manager.controller import Controller
+from kube.controller_manager.endpoints import EndpointsController
+from kube.controller_manager.garbage_collector import GarbageCollector
+from kube.controller_manager.node_lifecycle import NodeLifecycleController
+from kube.controller_manager.options import Options
+from kube.controller_manager.replication import ReplicationManager
+
+
+async def run(options: Options) -> None:
+    """Run the controllers until cancelled. Raises daemon.Fatal."""
+    async with flags.connect(options.client, user_agent="kube-controller-manager") as (client, sources):
+        informers = Informers(sources)
+        controllers, recorders = build(options, client, informers)
+        started = asyncio.Event()
+
+        def in_sync() -> None:
+            if not started.is_set():
+                raise RuntimeError("the caches are not filled yet")
+
+        async with (
+            daemon.serve_health(options.address, options.port, {"informers": in_sync}),
+            asyncio.TaskGroup() as tasks,
+        ):
+            tasks.create_task(informers.run(), name="informers")
+            for recorder in recorders:
+                tasks.create_task(recorder.run(), name="events")
+            await informers.synced()
+            for controller in controllers:
+                tasks.create_task(controller.run(), name=controller.name)
+            started.set()
+
+
+def build(options: Options, client: Client, informers: Informers) -> tuple[list[Controller], list[EventRecorder]]:
+    """The controllers that were asked for, and the recorders that they tell their events. Run them all."""
+    indexes.install(informers)
+    recorders: list[EventRecorder] = []
+
+    def recorder(component: str) -> EventRecorder:
+        recorders.append(EventRecorder(client, component))
+        return recorders[-1]
+
+    makers: dict[str, Callable[[], Controller]] = {
+        "replicationcontroller": lambda: ReplicationManager(
+            client, informers, recorder("replication-controller"), workers=options.concurrent_rc_syncs
+        ),
+        "endpoint": lambda: EndpointsController(
+            client,
+            informers,
+            recorder("endpoint-controller"),
+            workers=options.concurrent_endpoint_syncs,
+            batch_period=options.endpoint_updates_batch_period,
+        ),
+        "garbagecollector": lambda: GarbageCollector(client, informers, workers=options.concurrent_gc_syncs),
+        "nodelifecycle": lambda: NodeLifecycleController(
+            client,
+            informers,
+            recorder("node-controller"),
+            grace_period=options.node_monitor_grace_period,
+            startup_grace_period=options.node_startup_grace_period,
+            monitor_period=options.node_monitor_period,
+        ),
+    }
+    return [make() for name, make in makers.items() if name in options.controllers], recorders
