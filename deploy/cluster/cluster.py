@@ -35,7 +35,7 @@ class Cluster:
 
     def __init__(self, settings: Settings, steps: Steps | None = None) -> None:
         self.settings = settings
-        self.steps = steps or Steps()
+        self.steps = steps or Steps(quiet=True)
         self.supervisor = Supervisor(settings.run)
         self.programs = {program.name: program for program in programs(settings)}
         self._started: list[str] = []
@@ -166,7 +166,8 @@ class Cluster:
                 step.done(f"{count} containers removed, network {settings.pod_network} gone")
             else:
                 step.done("no Docker answers, so there are no containers to remove")
-            remove_rules()
+            if settings.log(PROXY).exists():  # its proxy ran: the chains are not another cluster's
+                remove_rules()
             unmount_below(settings.run)
         with self.steps.step("docker") as step:
             if started_by:

@@ -9,7 +9,7 @@ from deploy.cluster import machine
 from deploy.cluster.cluster import ETCD, Cluster
 from deploy.cluster.lock import exclusive
 from deploy.cluster.settings import Settings
-from deploy.cluster.steps import Failed
+from deploy.cluster.steps import Failed, Steps
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
     try:
         machine.require_root("deploy/down")
         with exclusive(settings.run):
-            cluster = Cluster(settings)
+            cluster = Cluster(settings, Steps())
             foreign_etcd = machine.taken(settings.etcd_port) and not cluster.supervisor.has(ETCD)
             cluster.stop(purge=args.purge)
     except Failed as failure:

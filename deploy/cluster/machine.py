@@ -34,22 +34,27 @@ def require_root(command: str) -> None:
         raise Failed(f"only root may start dockerd and write iptables rules: run `sudo {command}`")
 
 
+def which(command: str) -> str | None:
+    """The path of a command, also of root's."""
+    return shutil.which(command, path=PATH)
+
+
 def missing_packages() -> list[str]:
     """Debian's packages whose commands are not here. (Commands from elsewhere do as well.)"""
-    missing = {package for command, package in COMMANDS.items() if not shutil.which(command, path=PATH)}
+    missing = {package for command, package in COMMANDS.items() if not which(command)}
     if not _static_busybox():
         missing.add("busybox-static")
     return sorted(missing)
 
 
 def _static_busybox() -> bool:
-    busybox = shutil.which("busybox", path=PATH)
+    busybox = which("busybox")
     return bool(busybox) and subprocess.run(["ldd", str(busybox)], capture_output=True).returncode != 0
 
 
 def install(step: Step, packages: list[str], log: Path) -> None:
     """Install Debian packages with apt-get."""
-    apt = shutil.which("apt-get", path=PATH)
+    apt = which("apt-get")
     if not apt:
         raise Failed(
             f"{', '.join(packages)} missing, and there is no apt-get: this installs by itself only on Debian. "

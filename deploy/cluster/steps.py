@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 HEARTBEAT = 5.0
 """Seconds after which a long command shows what it last said."""
@@ -20,9 +19,9 @@ class Failed(Exception):
 class Step:
     """A step that has begun."""
 
-    def __init__(self, name: str, out: IO[str] | None) -> None:
+    def __init__(self, name: str, quiet: bool) -> None:
         self._name = name
-        self._out = out
+        self._quiet = quiet
         self._began = time.monotonic()
         self._last = ""
 
@@ -32,7 +31,8 @@ class Step:
             return
         self._last = text
         took = f"  {self.seconds:.1f} s" if timed else ""
-        print(f"{self._name:<12}{text}{took}", file=self._out, flush=True)
+        if not self._quiet:
+            print(f"{self._name:<12}{text}{took}", flush=True)
 
     def done(self, text: str) -> None:
         """The step's result, with the time it took if that is worth mentioning."""
@@ -45,15 +45,15 @@ class Step:
 
 
 class Steps:
-    """Says what happens, step by step, on `out` (None: standard output)."""
+    """Says what happens, step by step, on standard output."""
 
-    def __init__(self, out: IO[str] | None = None) -> None:
-        self._out = out
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
 
     @contextmanager
     def step(self, name: str) -> Iterator[Step]:
         """A named step."""
-        yield Step(name, self._out)
+        yield Step(name, self._quiet)
 
 
 def run_logged(step: Step, command: Sequence[str], log: Path, env: dict[str, str] | None = None) -> bool:

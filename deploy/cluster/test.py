@@ -1,0 +1,78 @@
+"""deploy/test: everything that tells whether this works, with the servers that the tests need.
+
+Checks (deploy/check), then pytest: unit, integration (real etcd, Docker, iptables) and end to end (the five processes).
+Arguments are pytest's, and leave out the checks: `deploy/test tests/e2e/test_service.py -k udp`.
+
+The etcd is a private one; dockerd is started if none runs. Both end with the tests, and what they say is in
+`.run/test/log`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from deploy.cluster import machine
+from deploy.cluster.cluster import Cluster
+from deploy.cluster.lock import exclusive
+from deploy.cluster.settings import CHECKOUT, Settings
+from deploy.cluster.steps import Failed, Steps
+from deploy.cluster.up import have_images
+
+SERVERS = Settings(
+    run=CHECKOUT / ".run/test", node="test-servers", etcd_port=12379, etcd_peer_port=12380, shared_etcd=False
+)
+
+
+def main() -> None:
+    """The command."""
+    arguments = sys.argv[1:]
+    if {"-h", "--help"} & set(arguments):
+        sys.exit(__doc__)
+    began = time.monotonic()
+    try:
+        sys.exit(test(arguments, Steps(), began))
+    except Failed as failure:
+        sys.exit(f"deploy/test: {failure}")
+
+
+def test(arguments: list[str], steps: Steps, began: float) -> int:
+    """Run the checks and the tests; pytest's exit code, or the checks'."""
+    machine.require_root("deploy/test")
+    machine.require_disk(SERVERS.run, Path("/var/lib/docker"))
+    install(steps)
+    if not arguments and (code := subprocess.run([str(CHECKOUT / "deploy/check")]).returncode):
+        return code
+    with exclusive(SERVERS.run):
+        servers = Cluster(SERVERS, steps)
+        servers.stop()
+        try:
+            servers.start_supervisor()
+            servers.start_etcd()
+            servers.start_dockerd()
+            have_images(steps)
+            with steps.step("pytest") as step:
+                step.say(f"begins after {time.monotonic() - began:.0f} s")
+            environment = os.environ | {"KUBE_TEST_ETCD": SERVERS.etcd, "PATH": machine.PATH}
+            return subprocess.run([sys.executable, "-m", "pytest", *arguments], env=environment).returncode
+        finally:
+            servers.steps = Steps(quiet=True)
+            servers.stop()
+
+
+def install(steps: Steps) -> None:
+    """Have the packages that the cluster needs, and a kubectl."""
+    with steps.step("packages") as step:
+        packages = machine.missing_packages()
+        if not machine.which("kubectl"):
+            packages.append("kubernetes-client")
+        if packages:
+            machine.install(step, packages, SERVERS.logs / "apt.log")
+        step.done("installed" if packages else "all here")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""The real processes, started once for all end-to-end tests, by the code that `deploy/up` uses.
+
+The cluster has ports, an etcd and address ranges of its own, and a node name of its own; what it writes is in
+`.run/e2e`, and its logs stay there. It shares the host's iptables with whatever else runs, so a cluster of
+`deploy/up` must be stopped first.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.cluster import engine
+from deploy.cluster.cluster import PROXY, Cluster
+from deploy.cluster.settings import CHECKOUT, Settings
+from deploy.cluster.steps import Failed
+from tests.conftest import unavailable
+from tests.e2e.api import Api, Manifest
+from tests.e2e.node import Node
+
+SETTINGS = Settings(
+    run=CHECKOUT / ".run/e2e",
+    node="e2e-node",
+    service_range="10.97.0.0/16",
+    pod_range="10.246.0.0/16",
+    pod_network="kube-e2e",
+    etcd_port=12479,
+    etcd_peer_port=12480,
+    apiserver_port=18080,
+    scheduler_port=20251,
+    controller_manager_port=20252,
+    kubelet_port=20250,
+    proxy_port=20249,
+    shared_etcd=False,
+    verbosity=2,
+)
+
+
+@pytest.fixture(scope="session")
+def cluster(docker_engine: str) -> Iterator[Cluster]:
+    """The five daemons and an etcd, healthy."""
+    if os.geteuid() != 0:
+        unavailable("root")
+    cluster = Cluster(SETTINGS)
+    cluster.stop()  # what an interrupted run left
+    if others := proxies_on_this_host():
+        pytest.fail(
+            f"a kube-proxy runs already (pid {', '.join(others)}), and it writes the same iptables chains: "
+            "stop it first (deploy/down)"
+        )
+    shutil.rmtree(SETTINGS.run, ignore_errors=True)
+    if engine.missing_images():
+        engine.build_images()
+    try:
+        with cluster.undone_on_failure():
+            cluster.start_supervisor()
+            cluster.start_etcd()
+            cluster.start_daemons()
+            SETTINGS.write_kubeconfig()
+    except Failed as failure:
+        pytest.fail(str(failure))
+    yield cluster
+    cluster.stop()
+
+
+def proxies_on_this_host() -> list[str]:
+    """Pids of the proxies that write the iptables of this network namespace."""
+    ours = os.readlink("/proc/self/ns/net")
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "comm").read_text().strip() == PROXY and os.readlink(process / "ns/net") == ours:
+                found.append(process.name)
+        except OSError:  # ended meanwhile
+            continue
+    return found
+
+
+@pytest.fixture(scope="session")
+def node(cluster: Cluster) -> Iterator[Node]:
+    """The node, for what cannot be seen through the API."""
+    node = Node(cluster)
+    yield node
+    node.close()
+
+
+@pytest.fixture
+def api(cluster: Cluster) -> Iterator[Api]:
+    """The API, with a namespace of its own for every test; its pods are gone afterwards."""
+    api = Api(cluster.settings.server, f"t-{secrets.token_hex(4)}")
+    api.create("namespaces", {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": api.namespace}})
+    yield api
+    api.clear()
+    api.close()
+
+
+@pytest.fixture
+def web(api: Api) -> Callable[[int], Manifest]:
+    """Makes a replication controller `web` and its service, waits until it answers; returns the service."""
+    from tests.e2e.api import service, web_controller
+    from tests.e2e.traffic import wait_backends
+
+    def make(replicas: int) -> Manifest:
+        made = api.create("services", service("web"))
+        api.create("replicationcontrollers", web_controller("web", replicas))
+        pods = api.wait_pods("app=web", replicas)
+        wait_backends(made["spec"]["clusterIP"], {pod["metadata"]["name"] for pod in pods})
+        return made
+
+    return make
