@@ -117,38 +117,39 @@ class Informer(Generic[T]):
                         self._apply(event)
 
     async def _forever(self) -> AsyncGenerator[_Step[T], None]:
-        """Steps without end: what fails is tried again, with back-off."""
-        wait = SHORTEST_WAIT
+        """Steps without end: what fails is tried again, with back-off. A stream that works ends the back-off."""
+        loop = asyncio.get_running_loop()
+        wait, failed_at = SHORTEST_WAIT, loop.time()
         while True:
             try:
                 async with contextlib.aclosing(self._list_then_watch()) as steps:
                     async for step in steps:
-                        wait = SHORTEST_WAIT
+                        if not isinstance(step, _Replace):
+                            wait = SHORTEST_WAIT
                         yield step
-            except errors.Gone as error:
-                # A source that expires while it is being listed must not be listed without a pause.
-                self._revision = 0
-                log.info("listing again", extra={"informer": self.name, "reason": error})
             except errors.ApiError as error:
-                log.warning(
-                    "cannot read, will retry", extra={"informer": self.name, "after": f"{wait:g}s", "error": error}
-                )
+                if loop.time() - failed_at > 2 * LONGEST_WAIT:
+                    wait = SHORTEST_WAIT
+                if isinstance(error, errors.Gone):
+                    log.info("listing again", extra={"informer": self.name, "reason": error})
+                    self._revision = 0
+                else:
+                    log.warning(
+                        "cannot read, will retry", extra={"informer": self.name, "after": f"{wait:g}s", "error": error}
+                    )
+            failed_at = loop.time()
             await asyncio.sleep(wait)
             wait = min(wait * 2, LONGEST_WAIT)
 
     async def _list_then_watch(self) -> AsyncGenerator[_Step[T], None]:
         """A list, unless there has been one, and then stream after stream, each from where the last one ended."""
+        if not self._revision:
+            objects, revision = await self._source.list()
+            yield _Replace(objects, revision)
         while True:
-            if not self._revision:
-                objects, revision = await self._source.list()
-                yield _Replace(objects, revision)
-            try:
-                async with contextlib.aclosing(self._stream(self._revision)) as batches:
-                    async for batch in batches:
-                        yield batch
-            except errors.Gone as error:
-                log.info("listing again", extra={"informer": self.name, "reason": error})
-                self._revision = 0
+            async with contextlib.aclosing(self._stream(self._revision)) as batches:
+                async for batch in batches:
+                    yield batch
 
     async def _stream(self, revision: int) -> AsyncGenerator[Batch[T], None]:
         """One stream. It ends when it is silent for too long; one that ends without a word at once has failed."""
