@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -102,12 +102,12 @@ class Cluster:
             self.supervisor.start_program(DOCKERD)
         self._wait(DOCKERD, lambda: bool(engine.version()))
 
-    def start_daemons(self) -> None:
-        """The five daemons, each healthy: the apiserver first, for the others read through or write to it."""
-        fresh = [name for name in DAEMONS if not self.supervisor.has(name)]
+    def start_daemons(self, names: Sequence[str] = DAEMONS) -> None:
+        """The daemons, each healthy: the apiserver first, for the others write through it."""
+        fresh = [name for name in names if not self.supervisor.has(name)]
         for name in fresh:
             machine.require_free(self._port(name), name)
-        for batch in (DAEMONS[:1], DAEMONS[1:]):
+        for batch in (names[:1], names[1:]):
             for name in batch:
                 if name in fresh:
                     self._started.append(name)
@@ -256,8 +256,7 @@ def programs(settings: Settings) -> list[Program]:
                 *client,
                 f"--hostname-override={settings.node}",
                 f"--healthz-port={settings.proxy_port}",
-                f"--cluster-cidr={settings.pod_range}",
-                "--proxy-mode=userspace",
+                f"--service-cluster-ip-range={settings.service_range}",
             ),
             health(settings.proxy_port),
         ),

@@ -53,7 +53,7 @@ def wait_ready(step: Step, server: str) -> None:
         _, pods = request("GET", f"{server}/api/v1/namespaces/default/pods?labelSelector=app%3Dweb")
         wanted = controller["spec"].get("replicas", 1)
         items = [pod for pod in pods["items"] if "deletionTimestamp" not in pod["metadata"]]
-        ready = sum(_is_ready(pod) for pod in items)
+        ready = sum(is_ready(pod) for pod in items)
         if ready == len(items) == wanted:
             step.done(f"{ready} of {wanted} Ready")
             return
@@ -64,7 +64,8 @@ def wait_ready(step: Step, server: str) -> None:
         time.sleep(0.1)
 
 
-def _is_ready(pod: dict[str, Any]) -> bool:
+def is_ready(pod: dict[str, Any]) -> bool:
+    """Whether its Ready condition is True."""
     conditions = pod.get("status", {}).get("conditions", [])
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 

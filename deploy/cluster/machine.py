@@ -106,6 +106,19 @@ def require_free(port: int, program: str) -> None:
         raise Failed(f"{program} cannot listen on port {port}: {owner(port)} does. Stop that, and run this again")
 
 
+def processes_here(name: str) -> list[int]:
+    """Pids of the processes of this name that share our network namespace (and so its iptables)."""
+    ours = os.readlink("/proc/self/ns/net")
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "comm").read_text().strip() == name and os.readlink(process / "ns/net") == ours:
+                found.append(int(process.name))
+        except OSError:  # ended meanwhile
+            continue
+    return found
+
+
 def service_manager() -> bool:
     """Whether systemd runs this machine's services."""
     return Path("/run/systemd/system").is_dir()

@@ -34,6 +34,11 @@ class Step:
         if not self._quiet:
             print(f"{self._name:<12}{text}{took}", flush=True)
 
+    def add(self, text: str) -> None:
+        """One line more of what was said last."""
+        if not self._quiet:
+            print(f"{'':<12}{text}", flush=True)
+
     def done(self, text: str) -> None:
         """The step's result, with the time it took if that is worth mentioning."""
         self.say(text, timed=self.seconds >= 0.1)

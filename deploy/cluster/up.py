@@ -60,7 +60,7 @@ def show_requests(step: Step, address: str) -> None:
             answered = example.ask(address)
         except OSError as error:
             raise Failed(f"request {number} to the service's address {address} failed: {error}") from error
-        print(f"{'':<12}{number:>2}  {answered}", flush=True)
+        step.add(f"{number:>2}  {answered}")
 
 
 def go_on(settings: Settings) -> str:

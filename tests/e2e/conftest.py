@@ -11,11 +11,10 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
-from deploy.cluster import engine
+from deploy.cluster import engine, machine
 from deploy.cluster.cluster import PROXY, Cluster
 from deploy.cluster.settings import CHECKOUT, Settings
 from deploy.cluster.steps import Failed
@@ -48,9 +47,9 @@ def cluster(docker_engine: str) -> Iterator[Cluster]:
         unavailable("root")
     cluster = Cluster(SETTINGS)
     cluster.stop()  # what an interrupted run left
-    if others := proxies_on_this_host():
+    if others := machine.processes_here(PROXY):
         pytest.fail(
-            f"a kube-proxy runs already (pid {', '.join(others)}), and it writes the same iptables chains: "
+            f"a kube-proxy runs already (pid {others[0]}), and it writes the same iptables chains: "
             "stop it first (deploy/down)"
         )
     shutil.rmtree(SETTINGS.run, ignore_errors=True)
@@ -66,19 +65,6 @@ def cluster(docker_engine: str) -> Iterator[Cluster]:
         pytest.fail(str(failure))
     yield cluster
     cluster.stop()
-
-
-def proxies_on_this_host() -> list[str]:
-    """Pids of the proxies that write the iptables of this network namespace."""
-    ours = os.readlink("/proc/self/ns/net")
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if (process / "comm").read_text().strip() == PROXY and os.readlink(process / "ns/net") == ours:
-                found.append(process.name)
-        except OSError:  # ended meanwhile
-            continue
-    return found
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,164 @@
+"""deploy/bench: measure what a person waits for, beside what it could cost at best, and print a table.
+
+It starts a cluster of its own (`.run/bench`, with ports, an etcd and ranges of its own) and stops it again. The floor
+of a pod is two `docker run`s, the pause container and the pod's one, in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from deploy.cluster import machine
+from deploy.cluster.cluster import APISERVER, DAEMONS, ETCD, Cluster
+from deploy.cluster.example import is_ready, request
+from deploy.cluster.lock import exclusive
+from deploy.cluster.settings import CHECKOUT, Settings
+from deploy.cluster.steps import Failed, Steps
+from deploy.cluster.up import up
+
+SETTINGS = Settings(
+    run=CHECKOUT / ".run/bench",
+    node="bench-node",
+    service_range="10.98.0.0/16",
+    pod_range="10.247.0.0/16",
+    pod_network="kube-bench",
+    etcd_port=12579,
+    etcd_peer_port=12580,
+    apiserver_port=18180,
+    scheduler_port=20351,
+    controller_manager_port=20352,
+    kubelet_port=20350,
+    proxy_port=20349,
+    shared_etcd=False,
+)
+TRIES = 10
+STARTS = 5
+
+
+def main() -> None:
+    """The command."""
+    argparse.ArgumentParser(prog="deploy/bench", description=__doc__).parse_args()
+    try:
+        machine.require_root("deploy/bench")
+        with exclusive(SETTINGS.run):
+            bench()
+    except Failed as failure:
+        sys.exit(f"deploy/bench: {failure}")
+
+
+def bench() -> None:
+    """Measure, row by row."""
+    cluster = Cluster(SETTINGS)
+    cluster.stop()
+    shutil.rmtree(SETTINGS.run, ignore_errors=True)
+    if machine.processes_here("kube-proxy"):
+        raise Failed("a cluster runs on this machine, and would be measured, too: run deploy/down first")
+    try:
+        row("deploy/up, first run (packages, .venv and images are there)", timed(lambda: up(SETTINGS, quiet())))
+        row("deploy/up, second run", timed(lambda: up(SETTINGS, quiet())))
+        apiserver, five = cold_starts(cluster)
+        row("apiserver, started → ready (median of 5)", apiserver)
+        row("all five daemons, started → healthy (median of 5)", five)
+        floor = median(TRIES, floor_of_a_pod)
+        row("floor: two `docker run`s, pause and web (p50 of 10)", floor)
+        pod = median(TRIES, post_to_ready)
+        row("one pod, POST → Ready (p50 of 10)", pod, f"{pod / floor:.2f} x floor")
+        print()
+        for name in (*DAEMONS, ETCD):
+            print(f"{f'{name}, resident memory':<62}{resident(cluster.supervisor.pid(name)):>8.0f} MB")
+    finally:
+        cluster.stop()
+
+
+def quiet() -> Steps:
+    return Steps(quiet=True)
+
+
+def row(what: str, seconds: float, note: str = "") -> None:
+    """A line of the table."""
+    print(f"{what:<62}{seconds:>8.2f} s   {note}".rstrip(), flush=True)
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds that some work takes."""
+    began = time.monotonic()
+    work()
+    return time.monotonic() - began
+
+
+def median(tries: int, measure: Callable[[int], float]) -> float:
+    """The median of some measurements, after one that does not count."""
+    measure(-1)
+    return statistics.median(measure(number) for number in range(tries))
+
+
+def cold_starts(cluster: Cluster) -> tuple[float, float]:
+    """Seconds until the apiserver is ready, and until all five are healthy."""
+    apiserver, five = [], []
+    for _ in range(STARTS):
+        for name in reversed(DAEMONS):
+            cluster.supervisor.stop_program(name)
+        began = time.monotonic()
+        cluster.start_daemons((APISERVER,))
+        apiserver.append(time.monotonic() - began)
+        cluster.start_daemons()
+        five.append(time.monotonic() - began)
+    return statistics.median(apiserver), statistics.median(five)
+
+
+def floor_of_a_pod(number: int) -> float:
+    """Seconds that Docker alone takes for a pause container and one in its network."""
+    pause, web = f"bench-pause-{number}", f"bench-web-{number}"
+    run = ["docker", "run", "--detach", "--network", SETTINGS.pod_network, "--name", pause, "kube/pause"]
+    share = ["docker", "run", "--detach", "--network", f"container:{pause}", "--name", web, "kube/web"]
+    try:
+        return timed(lambda: [subprocess.run(each, check=True, capture_output=True) for each in (run, share)])
+    finally:
+        subprocess.run(["docker", "rm", "--force", web, pause], check=False, capture_output=True)
+
+
+def post_to_ready(number: int) -> float:
+    """Seconds from sending a pod until a watch tells that it is Ready."""
+    pods = f"{SETTINGS.server}/api/v1/namespaces/default/pods"
+    name = f"bench-{number}" if number >= 0 else "bench-first"
+    container = {"name": "web", "image": "kube/web", "imagePullPolicy": "IfNotPresent"}
+    _, listed = request("GET", pods)
+    watch = http.client.HTTPConnection("127.0.0.1", SETTINGS.apiserver_port, timeout=60)
+    version = listed["metadata"]["resourceVersion"]
+    watch.request("GET", f"/api/v1/namespaces/default/pods?watch=1&resourceVersion={version}")
+    events = watch.getresponse()
+    began = time.monotonic()
+    code, answer = request(
+        "POST",
+        pods,
+        {"kind": "Pod", "apiVersion": "v1", "metadata": {"name": name}, "spec": {"containers": [container]}},
+    )
+    if code != 201:
+        raise Failed(f"the apiserver refuses a pod: {answer}")
+    for line in events:
+        pod = json.loads(line)["object"]
+        if pod["metadata"]["name"] == name and is_ready(pod):
+            break
+    seconds = time.monotonic() - began
+    watch.close()
+    request("DELETE", f"{pods}/{name}", {"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0})
+    return seconds
+
+
+def resident(pid: int) -> float:
+    """Megabytes of a process in memory."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
+
+
+if __name__ == "__main__":
+    main()
