@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from urllib.parse import urlsplit
@@ -9,6 +10,10 @@ from urllib.parse import urlsplit
 import pytest
 
 ETCD = os.environ.get("KUBE_TEST_ETCD", "http://127.0.0.1:2379")
+
+# Else pytest's asyncio plugins ask for a current event loop around every test that is not async, get a new one each,
+# and close none.
+asyncio.set_event_loop(None)
 
 
 def unavailable(what: str) -> None:

@@ -31,6 +31,7 @@ OPTIONS = [
     # while no call is open (--grpc-keepalive-min-time).
     ("grpc.keepalive_time_ms", 6000),
     ("grpc.keepalive_timeout_ms", 4000),
+    ("grpc.http2.ping_timeout_ms", 4000),
     ("grpc.keepalive_permit_without_calls", 0),
     ("grpc.http2.max_pings_without_data", 0),
     # An etcd that is back is found within a second.
@@ -43,25 +44,18 @@ OPTIONS = [
     ("grpc.service_config_disable_resolution", 1),
 ]
 
+PAUSE = 0.05
+"""Seconds before a request is sent again."""
+
 READY = grpc.ChannelConnectivity.READY
+UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 
 
 class Member:
     """One member's channel, and the calls that the store makes over it."""
 
-    def __init__(self, endpoint: str, credentials: grpc.ChannelCredentials | None) -> None:
-        url = urlsplit(endpoint if "://" in endpoint else f"http://{endpoint}")
-        if url.scheme not in ("http", "https") or not url.hostname:
-            raise ValueError(f"etcd endpoint {endpoint!r}: must be http://host:port or https://host:port")
-        target = f"{url.netloc}" if url.port else f"{url.netloc}:2379"
-        self.endpoint = endpoint
-        self.channel: Any
-        if url.scheme == "https":
-            self.channel = grpc.aio.secure_channel(
-                target, credentials or grpc.ssl_channel_credentials(), options=OPTIONS
-            )
-        else:
-            self.channel = grpc.aio.insecure_channel(target, options=OPTIONS)
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self.channel = channel
         kv = rpc.KVStub(self.channel)
         self.range = kv.Range
         self.txn = kv.Txn
@@ -85,6 +79,7 @@ class Connection:
     ) -> None:
         if not endpoints:
             raise ValueError("no etcd endpoint is given")
+        self._targets = [_target(endpoint) for endpoint in endpoints]
         self.timeout = timeout
         self.closed = False
         self._endpoints = list(endpoints)
@@ -106,16 +101,15 @@ class Connection:
                 return await method(member)(request, timeout=deadline - loop.time())
             except grpc.aio.AioRpcError as error:
                 failure = self.failure(error)
-                if not isinstance(failure, Unavailable):
-                    raise failure from None
-                self.avoid(member)
-                if not repeatable or loop.time() >= deadline:
+                if error.code() in (UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                    self.avoid(member)
+                # The member is gone, or is there and refuses (it has no leader, say): do not spin.
+                if not repeatable or error.code() is not UNAVAILABLE or loop.time() + PAUSE >= deadline:
                     raise failure from None
             except asyncio.CancelledError:
                 self.raise_if_closed()
                 raise
-            # The member is connected and refuses (it has no leader, say): do not spin.
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(PAUSE)
 
     async def member(self, deadline: float) -> Member:
         """A member that is connected. Raises Unavailable when there is none by the deadline."""
@@ -138,8 +132,7 @@ class Connection:
     async def _connect(self) -> Member:
         """Wait for the first member that is connected, those behind the last used one first, and use it from now on."""
         if not self._members:
-            credentials = self._credentials()
-            self._members = [Member(endpoint, credentials) for endpoint in self._endpoints]
+            self._members = [Member(self._channel(*target)) for target in self._targets]
         waiting = {asyncio.create_task(_connected(member)): member for member in self._members}
         try:
             done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -156,11 +149,12 @@ class Connection:
             self._members.remove(member)
             self._members.append(member)
 
-    def _credentials(self) -> grpc.ChannelCredentials | None:
-        if not any(endpoint.startswith("https:") for endpoint in self._endpoints):
-            return None
+    def _channel(self, target: str, secure: bool) -> grpc.aio.Channel:
+        if not secure:
+            return grpc.aio.insecure_channel(target, options=OPTIONS)
         ca, cert, key = (Path(name).read_bytes() if name else None for name in self._files)
-        return grpc.ssl_channel_credentials(root_certificates=ca, private_key=key, certificate_chain=cert)
+        credentials = grpc.ssl_channel_credentials(root_certificates=ca, private_key=key, certificate_chain=cert)
+        return grpc.aio.secure_channel(target, credentials, options=OPTIONS)
 
     def raise_if_closed(self) -> None:
         """Turn the cancellation by which gRPC reports its own closing into Unavailable; a true one stays one."""
@@ -192,6 +186,17 @@ class Connection:
         for member in self._members:
             await member.channel.close(None)
         self._members, self._current = [], None
+
+
+def _target(endpoint: str) -> tuple[str, bool]:
+    """What gRPC calls an endpoint, and whether it is https. Raises ValueError."""
+    try:
+        url = urlsplit(endpoint)
+        if url.scheme in ("http", "https") and url.hostname and not url.path.strip("/"):
+            return f"{url.netloc}" if url.port else f"{url.netloc}:2379", url.scheme == "https"
+    except ValueError:  # the port is none
+        pass
+    raise ValueError(f"etcd endpoint {endpoint!r}: must be http://host:port or https://host:port")
 
 
 async def _connected(member: Member) -> None:

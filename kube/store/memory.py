@@ -48,9 +48,9 @@ class MemoryStore:
         self.down = False
         """As long as this is set every call raises Unavailable (use with `interrupt()` to break the watches)."""
         self._now: dict[str, KeyValue] = {}
-        self._log: list[list[Change]] = []
-        """One transaction's changes each; the first is of revision `_compacted + 1`."""
-        self._compacted = 1
+        self._log: list[list[Change]] = [[]]
+        """The changes of every revision that is kept, beginning with those of revision `_oldest`."""
+        self._oldest = 1
         self._leases: dict[int, _Lease] = {}
         self._next_lease = 1
         self._news = asyncio.Event()
@@ -59,7 +59,7 @@ class MemoryStore:
 
     @property
     def _revision(self) -> int:
-        return self._compacted + len(self._log)
+        return self._oldest + len(self._log) - 1
 
     async def get(self, key: str) -> tuple[KeyValue | None, int]:
         await self._reach()
@@ -97,12 +97,11 @@ class MemoryStore:
             if self._closed or interruptions != self._interruptions:
                 raise Unavailable("the watch was interrupted")
             if revision <= self._revision:
-                if revision < self._compacted:
-                    raise Compacted(self._compacted)
-                # A watch from the compacted revision itself sees what came after it.
-                first = max(revision - self._compacted - 1, 0)
+                if revision < self._oldest:
+                    raise Compacted(self._oldest)
+                first = revision - self._oldest
                 batch = self._log[first : first + BATCH]
-                revision = self._compacted + first + len(batch) + 1
+                revision += len(batch)
                 changes = [change for step in batch for change in step if change.key.startswith(prefix)]
                 if changes:
                     yield WatchBatch(changes, revision - 1)
@@ -122,9 +121,9 @@ class MemoryStore:
     async def compact(self, revision: int) -> None:
         await self._reach()
         self._not_in_future(revision)
-        if revision > self._compacted:
-            del self._log[: revision - self._compacted]
-            self._compacted = revision
+        if revision > self._oldest:
+            del self._log[: revision - self._oldest]
+            self._oldest = revision
 
     async def close(self) -> None:
         self._closed = True
@@ -149,10 +148,10 @@ class MemoryStore:
     def _at(self, revision: int) -> dict[str, KeyValue]:
         """Everything as it was at a revision."""
         self._not_in_future(revision)
-        if revision < self._compacted:
-            raise Compacted(self._compacted)
+        if revision < self._oldest:
+            raise Compacted(self._oldest)
         state = self._now if revision == self._revision else dict(self._now)
-        for step in reversed(self._log[revision - self._compacted :]):
+        for step in reversed(self._log[revision - self._oldest + 1 :]):
             for change in step:
                 if change.previous is None:
                     del state[change.key]
