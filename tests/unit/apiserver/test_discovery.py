@@ -1,0 +1,68 @@
+"""What a client learns of the API before it uses it."""
+
+from __future__ import annotations
+
+import httpx
+
+from kube.api.resources import RESOURCES
+
+AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
+
+
+async def test_every_kind_of_the_table_is_discovered(http: httpx.AsyncClient) -> None:
+    for resource in RESOURCES:
+        listed = (await http.get(resource.base)).json()["resources"]
+        entry = next(item for item in listed if item["name"] == resource.plural)
+        assert entry["kind"] == resource.kind
+        assert entry["namespaced"] is resource.namespaced
+        assert {item["name"] for item in listed if item["name"].startswith(f"{resource.plural}/")} == {
+            f"{resource.plural}/{sub.name}" for sub in resource.subresources
+        }
+
+
+async def test_the_aggregated_form_says_the_same(http: httpx.AsyncClient) -> None:
+    found = set()
+    for path in ("/api", "/apis"):
+        answer = await http.get(path, headers={"accept": AGGREGATED})
+        assert "as=APIGroupDiscoveryList" in answer.headers["content-type"]
+        for group in answer.json()["items"]:
+            for version in group["versions"]:
+                found |= {(group["metadata"].get("name", ""), item["resource"]) for item in version["resources"]}
+    assert found == {(resource.group, resource.plural) for resource in RESOURCES}
+    assert (await http.get("/apis")).json()["kind"] == "APIGroupList"
+
+
+async def test_the_schema_knows_every_kind_and_that_fields_are_checked(http: httpx.AsyncClient) -> None:
+    index = (await http.get("/openapi/v3")).json()["paths"]
+    for resource in RESOURCES:
+        url = index[resource.base.strip("/")]["serverRelativeURL"]
+        document = (await http.get(url)).json()
+        kinds = [
+            gvk["kind"]
+            for schema in document["components"]["schemas"].values()
+            for gvk in schema.get("x-kubernetes-group-version-kind", [])
+        ]
+        assert resource.kind in kinds
+        item = document["paths"][resource.path("{namespace}" if resource.namespaced else "", "{name}")]
+        assert "fieldValidation" in {parameter["name"] for parameter in item["patch"]["parameters"]}
+
+
+async def test_every_reference_in_the_schema_leads_somewhere(http: httpx.AsyncClient) -> None:
+    def references(node: object) -> set[str]:
+        if isinstance(node, dict):
+            own = {node["$ref"]} if isinstance(node.get("$ref"), str) else set()
+            return own.union(*(references(value) for value in node.values()))
+        if isinstance(node, list):
+            return set().union(*(references(item) for item in node))
+        return set()
+
+    for entry in (await http.get("/openapi/v3")).json()["paths"].values():
+        document = (await http.get(entry["serverRelativeURL"])).json()
+        names = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+        assert references(document) <= names
+
+
+async def test_versions_and_pages(http: httpx.AsyncClient) -> None:
+    assert (await http.get("/version")).json()["major"] == "1"
+    assert "/api/v1" in (await http.get("/")).json()["paths"]
+    assert (await http.get("/docs")).status_code == 200
