@@ -1,11 +1,13 @@
 """An object as bytes: how it is stored, served and read back.
 
 A value is the object's JSON without its resourceVersion, and begins `{"kind":"Pod","apiVersion":"v1","metadata":{`, as
-kube-apiserver writes it too. So serving one is a splice at a place found once, without parsing it.
+kube-apiserver writes it too (with a newline at the end). So serving one is a splice, without parsing it; only a value
+that somebody else wrote with its keys in another order is parsed.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TypeVar
 
 import orjson
@@ -15,27 +17,37 @@ from kube.store.store import KeyValue
 
 T = TypeVar("T", bound=Object)
 
-_METADATA = b'"metadata":{'
-_SEARCH = 200
-"""Bytes in which the metadata must begin for a splice; kind and apiVersion come before it, and nothing else."""
+_head = re.compile(rb'\{"kind":"\w+","apiVersion":"[\w./-]+","metadata":\{').match
 
 
 def splice_revision(value: bytes, revision: int) -> bytes:
-    """The stored value with its resourceVersion: what a client sees. Raises ValueError for what is no object."""
-    at = value.find(_METADATA, 0, _SEARCH)
-    if at < 0:
+    """The stored value with its resourceVersion: what a client sees. Raises ValueError for what is no object.
+
+    One line, without a newline: a client may split a watch's events at the lines' ends.
+    """
+    head = _head(value)
+    if head is None or value[-1] != _BRACE:
         return _insert_revision(value, revision)
-    at += len(_METADATA)
-    separator = b"" if value[at : at + 1] == b"}" else b","
-    return b'%b"resourceVersion":"%d"%b%b' % (value[:at], revision, separator, value[at:])
+    at = head.end()
+    rest = value[at:]
+    if rest[0] == _BRACE:
+        return b'%b"resourceVersion":"%d"%b' % (value[:at], revision, rest)
+    return b'%b"resourceVersion":"%d",%b' % (value[:at], revision, rest)
+
+
+_BRACE = ord("}")
 
 
 def _insert_revision(value: bytes, revision: int) -> bytes:
+    stripped = value.rstrip()
+    if len(stripped) < len(value) and _head(stripped) and stripped[-1] == _BRACE:
+        return splice_revision(stripped, revision)
     data = orjson.loads(value)
     if not isinstance(data, dict) or not isinstance(data.get("metadata"), dict):
         raise ValueError("not an API object: it has no metadata")
     head = {"kind": data.pop("kind", ""), "apiVersion": data.pop("apiVersion", "")}
     meta = {"resourceVersion": str(revision), **data.pop("metadata")}
+    meta["resourceVersion"] = str(revision)
     return orjson.dumps({**head, "metadata": meta, **data})
 
 
