@@ -1,0 +1,142 @@
+"""Images: whether one is there, and fetching it in the background by the container's pull policy.
+
+`ensure` never waits for a pull: a pod whose image takes minutes is still observed, probed and deleted. A pull that
+failed is tried again after 10 s, then 20 s … 5 min, for each pod and image.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from kube.api.core import Container, Pod
+from kube.kubelet.backoff import BackOff
+from kube.kubelet.events import PodEvents
+from kube.kubelet.plan import ImageState, Waiting
+from kube.kubelet.runtime import EngineUnavailable, Runtime, RuntimeFailure
+
+log = logging.getLogger(__name__)
+
+SHOWN = 3.0
+"""Seconds for which the error itself is shown (ErrImagePull) before the status says ImagePullBackOff."""
+
+# The grammar of a reference (distribution/reference), as far as a wrong one can be told from a right one.
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_HOST = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])(?:\.(?:[a-zA-Z0-9-]+))*(?::[0-9]+)?"
+_REFERENCE = re.compile(
+    rf"(?:{_HOST}/)?{_COMPONENT}(?:/{_COMPONENT})*(?::[\w][\w.-]{{0,127}})?(?:@[A-Za-z][A-Za-z0-9]*:[0-9a-fA-F]{{32,}})?"
+)
+
+
+@dataclass(slots=True)
+class _Attempts:
+    """The pulls of one image for one pod."""
+
+    back_off: BackOff = field(default_factory=BackOff)
+    failed_at: float = 0.0
+    task: asyncio.Task[None] | None = None
+
+
+class Images:
+    """The images of one node. `parallel` pulls go on at once."""
+
+    def __init__(self, runtime: Runtime, *, parallel: int = 4) -> None:
+        self._runtime = runtime
+        self._slots = asyncio.Semaphore(parallel)
+        self._attempts: dict[tuple[str, str], _Attempts] = {}
+
+    async def ensure(
+        self, pod: Pod, container: Container, events: PodEvents, done: Callable[[ImageState], None]
+    ) -> ImageState:
+        """How the image is; `done` is told when a pull that goes on now is over. Raises EngineUnavailable."""
+        name, policy = container.image, container.imagePullPolicy or default_policy(container.image)
+        if not valid(name):
+            message = f'Failed to apply default image tag "{name}": couldn\'t parse image name "{name}": '
+            message += "invalid reference format"
+            events.container(container, "Warning", "InspectFailed", message)
+            return ImageState(waiting=Waiting("InvalidImageName", message), retry_at=self._now() + 60)
+        try:
+            present = await self._runtime.image(name) is not None
+        except EngineUnavailable:
+            raise
+        except RuntimeFailure as error:
+            message = f'Failed to inspect image "{name}": {error}'
+            events.container(container, "Warning", "InspectFailed", message)
+            return ImageState(waiting=Waiting("ImageInspectError", message), retry_at=self._now() + 10)
+        if policy == "Never" or (present and policy == "IfNotPresent"):
+            if present:
+                message = f'Container image "{name}" already present on machine'
+                events.container(container, "Normal", "Pulled", message)
+                return ImageState(ready=True)
+            message = f'Container image "{name}" is not present with pull policy of Never'
+            events.container(container, "Warning", "ErrImageNeverPull", message)
+            return ImageState(waiting=Waiting("ErrImageNeverPull", message), retry_at=self._now() + 10)
+        return self._pull(pod, container, events, done)
+
+    def forget(self, uid: str) -> None:
+        """The pod is gone: end its pulls."""
+        for key in [key for key in self._attempts if key[0] == uid]:
+            attempts = self._attempts.pop(key)
+            if attempts.task is not None:
+                attempts.task.cancel()
+
+    def _pull(
+        self, pod: Pod, container: Container, events: PodEvents, done: Callable[[ImageState], None]
+    ) -> ImageState:
+        attempts = self._attempts.setdefault((pod.metadata.uid, container.image), _Attempts())
+        left = attempts.back_off.remaining(attempts.failed_at, self._now())
+        if left > 0:
+            message = f'Back-off pulling image "{container.image}"'
+            events.container(container, "Normal", "BackOff", message)
+            return ImageState(waiting=Waiting("ImagePullBackOff", message), retry_at=self._now() + left)
+        if attempts.task is not None and not attempts.task.done():
+            attempts.task.add_done_callback(lambda _: done(ImageState(retry_at=0.0)))
+        else:
+            attempts.task = asyncio.create_task(
+                self._fetch(container, events, attempts, done), name=f"pull {container.image}"
+            )
+        return ImageState()
+
+    async def _fetch(
+        self, container: Container, events: PodEvents, attempts: _Attempts, done: Callable[[ImageState], None]
+    ) -> None:
+        name = container.image
+        async with self._slots:
+            events.container(container, "Normal", "Pulling", f'Pulling image "{name}"')
+            started = self._now()
+            try:
+                image = await self._runtime.pull(name)
+            except RuntimeFailure as error:
+                message = f'Failed to pull image "{name}": {error}'
+                events.container(container, "Warning", "Failed", message)
+                events.container(container, "Warning", "Failed", "Error: ErrImagePull")
+                attempts.back_off = attempts.back_off.next(self._now(), self._now())
+                attempts.failed_at = self._now()
+                done(ImageState(waiting=Waiting("ErrImagePull", str(error)), retry_at=self._now() + SHOWN))
+                return
+            took = f"{self._now() - started:.3f}s"
+            message = f'Successfully pulled image "{name}" in {took}. Image size: {image.size} bytes.'
+            events.container(container, "Normal", "Pulled", message)
+            attempts.back_off = BackOff()
+            done(ImageState(ready=True))
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+
+def valid(name: str) -> bool:
+    """Whether a text can name an image."""
+    return bool(_REFERENCE.fullmatch(name)) or (name.startswith("sha256:") and len(name) == 71)
+
+
+def default_policy(name: str) -> str:
+    """`Always` for the tag `latest` or none, else `IfNotPresent`: what the apiserver's defaulting would have said."""
+    last = name.rpartition("/")[2]
+    if "@" in last:
+        return "IfNotPresent"
+    tag = last.partition(":")[2]
+    return "Always" if tag in ("", "latest") else "IfNotPresent"

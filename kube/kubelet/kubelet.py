@@ -1,0 +1,225 @@
+"""The node agent: for each pod that is bound to this node a worker, and for each worker what it has to know.
+
+What there should be comes from the pods' source, what there is from the engine. Both are listed and compared; a change
+of either is only a reason to look. Containers of pods that are not bound here (any more) are orphans and are ended,
+but only once the source has answered: an empty list for want of an answer kills nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from kube.api import errors
+from kube.api.core import Pod, Service
+from kube.client.informer import Informer
+from kube.kubelet.plan import Seen
+from kube.kubelet.pod_worker import Host, PodWorker
+from kube.kubelet.runtime import ContainerStatus, PodId, RuntimeFailure, SandboxStatus
+from kube.kubelet.spec import pod_id
+from kube.kubelet.status_manager import StatusManager
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 10.0
+"""Seconds that a starting kubelet waits for the apiserver to say which pods were ready before."""
+ENGINE_RETRY = 1.0
+
+
+class Kubelet:
+    """The pods of one node."""
+
+    def __init__(
+        self,
+        node: str,
+        host: Host,
+        pods: Informer[Pod],
+        services: Informer[Service],
+        statuses: StatusManager,
+        *,
+        sync_frequency: float = 60.0,
+    ) -> None:
+        self._node = node
+        self._host = host
+        self._pods = pods
+        self._services = services
+        self._statuses = statuses
+        self._sync_frequency = sync_frequency
+        self._workers: dict[str, PodWorker] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+        self.synced = False
+        """Whether pods and containers have been compared once."""
+
+    @property
+    def workers(self) -> Mapping[str, PodWorker]:
+        """The workers, by uid of their pod."""
+        return self._workers
+
+    def pods(self) -> list[Pod]:
+        """The pods bound here, each with the status that this kubelet has for it."""
+        return [pod.model_copy(update={"status": self._statuses.last(pod)}) for pod in self._pods.list()]
+
+    async def run(self) -> None:
+        """Bring this node's pods to what they should be, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            await self._begin()
+            tasks.create_task(self._follow_engine(), name="engine changes")
+            tasks.create_task(self._relist(), name="relist")
+
+    async def _begin(self) -> None:
+        """Compare what is wanted with what is there, and adopt it."""
+        await self._services.synced()  # a container is told of the services that there are when it starts
+        await self._pods.synced()
+        for pod in self._pods.list():
+            self._statuses.observe(pod, fresh=False)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._refresh()
+        except TimeoutError:
+            log.warning("the apiserver does not answer: going on without the pods' last statuses")
+        seen = await self._seen()
+        # From here on to the end without a wait: no change of a pod is told in between.
+        for pod in self._pods.list():
+            self._statuses.observe(pod, fresh=False)
+            self._employ(pod_id(pod), pod, seen.pop(pod.metadata.uid, Seen()))
+        for found in seen.values():
+            self._adopt_orphan(found)
+        self.synced = True
+        self._pods.on_change(self._on_pod)
+        log.info("compared pods and containers", extra={"pods": len(self._pods.list()), "orphans": len(seen)})
+
+    async def _refresh(self) -> None:
+        """Read the statuses of this node's pods, however often it takes."""
+        while True:
+            try:
+                await self._statuses.refresh(self._node)
+                return
+            except errors.ApiError as error:
+                log.debug("cannot read the node's pods, will retry", extra={"error": error})
+                await asyncio.sleep(ENGINE_RETRY)
+
+    async def _seen(self) -> dict[str, Seen]:
+        """What the engine has, by uid; asked until it answers."""
+        while True:
+            try:
+                return by_pod(await self._host.runtime.list_sandboxes(), await self._host.runtime.list_containers())
+            except RuntimeFailure as error:
+                log.warning("the engine does not answer, will retry", extra={"error": error})
+                await asyncio.sleep(ENGINE_RETRY)
+
+    def _on_pod(self, old: Pod | None, new: Pod | None) -> None:
+        if old is not None and (new is None or new.metadata.uid != old.metadata.uid):
+            if worker := self._workers.get(old.metadata.uid):
+                worker.remove()
+            else:
+                self._statuses.forget(old.metadata.uid)
+        if new is None:
+            return
+        worker = self._workers.get(new.metadata.uid)
+        if worker is None:
+            self._statuses.observe(new, fresh=True)
+            self._employ(pod_id(new), new, Seen())
+            return
+        self._statuses.observe(new, fresh=False)
+        if old is None or _acts_on(old, new):
+            worker.update(new)
+
+    def _employ(self, id: PodId, pod: Pod | None, seen: Seen | None) -> None:
+        """Give a pod its worker."""
+        assert self._tasks is not None
+        if id.uid in self._workers:
+            return
+        worker = PodWorker(self._host, id, pod, seen=seen)
+        self._workers[id.uid] = worker
+        self._tasks.create_task(self._work(worker), name=f"pod {id.namespace}/{id.name}")
+
+    async def _work(self, worker: PodWorker) -> None:
+        try:
+            await worker.run()
+        finally:
+            del self._workers[worker.id.uid]
+
+    def _adopt_orphan(self, found: Seen) -> None:
+        """End containers of a pod that is not bound here."""
+        pod = found.sandboxes[0].pod if found.sandboxes else found.containers[0].pod
+        if not pod.uid:
+            return
+        log.info("ending an orphan", extra={"pod": f"{pod.namespace}/{pod.name}", "uid": pod.uid})
+        self._employ(pod, None, found)
+
+    async def _follow_engine(self) -> None:
+        """Wake the worker of each pod that the engine has news of."""
+        while True:
+            try:
+                async for change in self._host.runtime.changes():
+                    if change.pod is None:
+                        await self._compare()
+                    elif worker := self._workers.get(change.pod.uid):
+                        worker.changed()
+            except RuntimeFailure as error:
+                log.warning("no news from the engine, will retry", extra={"error": error})
+            await asyncio.sleep(ENGINE_RETRY)
+
+    async def _relist(self) -> None:
+        """Compare everything now and then: it repairs what a stream of news has missed."""
+        while True:
+            await asyncio.sleep(self._sync_frequency)
+            await self._compare()
+            try:
+                await self._statuses.refresh(self._node)
+            except errors.ApiError as error:
+                log.debug("cannot read the node's pods", extra={"error": error})
+
+    async def _compare(self) -> None:
+        """Wake the workers whose view differs from the engine's, and find orphans."""
+        try:
+            present = by_pod(await self._host.runtime.list_sandboxes(), await self._host.runtime.list_containers())
+        except RuntimeFailure as error:
+            log.debug("cannot list the engine's containers", extra={"error": error})
+            return
+        for uid, worker in self._workers.items():
+            found = present.pop(uid, Seen())
+            if not _equal(found, worker.seen) or worker.troubled:
+                worker.changed()
+        for found in present.values():
+            self._adopt_orphan(found)
+        await self._clean_directories()
+
+    async def _clean_directories(self) -> None:
+        """Remove the directories of pods that nobody works on."""
+        for uid in await asyncio.to_thread(self._host.volumes.uids):
+            if uid not in self._workers:
+                try:
+                    await asyncio.to_thread(self._host.volumes.remove, uid)
+                except Exception as error:  # noqa: BLE001  # one directory's trouble is tried again at the next relist
+                    log.warning("cannot remove the directory of a pod that is gone", extra={"uid": uid, "error": error})
+
+
+def by_pod(sandboxes: list[SandboxStatus], containers: list[ContainerStatus]) -> dict[str, Seen]:
+    """The engine's sandboxes and containers, by the uid of their pod."""
+    found: dict[str, tuple[list[SandboxStatus], list[ContainerStatus]]] = {}
+    for sandbox in sandboxes:
+        found.setdefault(sandbox.pod.uid, ([], []))[0].append(sandbox)
+    for container in containers:
+        found.setdefault(container.pod.uid, ([], []))[1].append(container)
+    return {uid: Seen(*both) for uid, both in found.items()}
+
+
+def _acts_on(old: Pod, new: Pod) -> bool:
+    """Whether a worker has to know: anything but a status that is not an end."""
+    same = {"resourceVersion": "", "managedFields": []}
+    return (
+        old.spec != new.spec
+        or old.status.phase != new.status.phase
+        or old.metadata.model_copy(update=same) != new.metadata.model_copy(update=same)
+    )
+
+
+def _equal(left: Seen, right: Seen) -> bool:
+    return _states(left) == _states(right)
+
+
+def _states(seen: Seen) -> set[tuple[str, str]]:
+    return {(s.id, s.state.value) for s in seen.sandboxes} | {(c.id, c.state.value) for c in seen.containers}

@@ -1,0 +1,81 @@
+"""What the machine is: capacity, names and versions, as a Node reports them. Read from /proc, /sys and /etc."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import shutil
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "ppc64le": "ppc64le", "s390x": "s390x"}
+"""The machine's name for its architecture, and Go's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The facts of a machine."""
+
+    cpus: int
+    memory: int
+    """Bytes."""
+    disk: int
+    """Bytes of the file system that holds the kubelet's root directory."""
+    architecture: str
+    machine_id: str
+    system_uuid: str
+    boot_id: str
+    kernel: str
+    os_image: str
+
+
+def inspect(root: Path) -> Machine:
+    """The machine that this process runs on."""
+    return Machine(
+        cpus=len(os.sched_getaffinity(0)),
+        memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        disk=_disk(root),
+        architecture=ARCHITECTURES.get(platform.machine(), platform.machine()),
+        machine_id=_first("/etc/machine-id", "/var/lib/dbus/machine-id"),
+        system_uuid=_first("/sys/class/dmi/id/product_uuid", "/etc/machine-id"),
+        boot_id=_first("/proc/sys/kernel/random/boot_id"),
+        kernel=platform.release(),
+        os_image=_os_image(),
+    )
+
+
+def _disk(root: Path) -> int:
+    for directory in (root, *root.parents):
+        with contextlib.suppress(OSError):
+            return shutil.disk_usage(directory).total
+    return 0
+
+
+def _first(*paths: str) -> str:
+    """What the first of these files that can be read says."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            if text := Path(path).read_text(encoding="utf-8").strip():
+                return text
+    return ""
+
+
+def _os_image() -> str:
+    with contextlib.suppress(OSError):
+        return platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
+    return "Linux"
+
+
+def hostname() -> str:
+    """The machine's name as a node's name: lower case."""
+    return socket.gethostname().strip().lower()
+
+
+def address() -> str:
+    """The address by which others reach this machine: that of the default route's interface."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
+        probe.connect(("192.0.2.1", 9))  # of a datagram socket: chooses a route, sends nothing
+        return str(probe.getsockname()[0])
+    return "127.0.0.1"

@@ -1,0 +1,310 @@
+"""The Node object of this machine: registered, kept up to date, and renewed by heartbeat.
+
+`node_status` is pure: from the machine, the engine and the last status to the next one. It is written every
+`--node-status-update-frequency` (10 s), and at once when the engine dies or comes back, so that the Ready condition is
+never older than that. A Lease of the node's name in `kube-node-lease` is renewed too, where that namespace exists.
+A Node that was deleted is registered again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from kube.api import errors
+from kube.api.coordination import Lease, LeaseSpec
+from kube.api.core import (
+    ContainerImage,
+    Node,
+    NodeAddress,
+    NodeCondition,
+    NodeDaemonEndpoints,
+    NodeStatus,
+    NodeSystemInfo,
+    ObjectReference,
+)
+from kube.api.meta import ObjectMeta, OwnerReference, now
+from kube.kubelet.events import Recorder
+from kube.kubelet.machine import Machine
+from kube.kubelet.runtime import Image, Runtime, RuntimeFailure
+from kube.kubelet.status_manager import Api
+
+log = logging.getLogger(__name__)
+
+LEASE_NAMESPACE = "kube-node-lease"
+LEASE_SECONDS = 40
+MAX_IMAGES = 50
+RETRY = 1.0
+"""Seconds between tries to register, or to write the status while the apiserver is away."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """What is said of the node whatever its state."""
+
+    name: str
+    ip: str
+    machine: Machine
+    version: str
+    port: int = 10250
+    max_pods: int = 110
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+def node_labels(facts: NodeFacts) -> dict[str, str]:
+    """The labels that a kubelet gives its node."""
+    architecture = facts.machine.architecture
+    return {
+        "beta.kubernetes.io/arch": architecture,
+        "beta.kubernetes.io/os": "linux",
+        "kubernetes.io/arch": architecture,
+        "kubernetes.io/hostname": facts.name,
+        "kubernetes.io/os": "linux",
+        **facts.labels,
+    }
+
+
+def capacity(facts: NodeFacts) -> dict[str, str]:
+    """What the node has, for the scheduler."""
+    machine = facts.machine
+    return {
+        "cpu": str(machine.cpus),
+        "ephemeral-storage": f"{machine.disk // 1024}Ki",
+        "memory": f"{machine.memory // 1024}Ki",
+        "pods": str(facts.max_pods),
+    }
+
+
+def node_status(
+    facts: NodeFacts,
+    *,
+    engine_version: str,
+    problem: str,
+    images: Sequence[Image],
+    previous: NodeStatus,
+    moment: datetime,
+) -> NodeStatus:
+    """The status of the node. `problem`: why it is not ready; conditions of others are kept."""
+    machine = facts.machine
+    status = previous.model_copy(deep=True)
+    status.capacity = {**status.capacity, **capacity(facts)}
+    status.allocatable = {**status.allocatable, **capacity(facts)}
+    status.addresses = [
+        NodeAddress(type="InternalIP", address=facts.ip),
+        NodeAddress(type="Hostname", address=facts.name),
+    ]
+    status.daemonEndpoints = NodeDaemonEndpoints()
+    status.daemonEndpoints.kubeletEndpoint.Port = facts.port
+    status.nodeInfo = NodeSystemInfo(
+        machineID=machine.machine_id,
+        systemUUID=machine.system_uuid,
+        bootID=machine.boot_id,
+        kernelVersion=machine.kernel,
+        osImage=machine.os_image,
+        containerRuntimeVersion=engine_version or previous.nodeInfo.containerRuntimeVersion,
+        kubeletVersion=facts.version,
+        kubeProxyVersion=facts.version,
+        operatingSystem="linux",
+        architecture=machine.architecture,
+    )
+    status.images = [
+        ContainerImage(names=list(image.names), sizeBytes=image.size)
+        for image in sorted(images, key=lambda image: (-image.size, image.id))[:MAX_IMAGES]
+    ]
+    status.conditions = _conditions(problem, previous.conditions, moment)
+    return status
+
+
+def _conditions(problem: str, previous: Sequence[NodeCondition], moment: datetime) -> list[NodeCondition]:
+    ready = ("False", "KubeletNotReady", problem) if problem else ("True", "KubeletReady", READY)
+    wanted = {
+        "MemoryPressure": ("False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+        "DiskPressure": ("False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        "PIDPressure": ("False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+        "Ready": ready,
+    }
+    old = {condition.type: condition for condition in previous}
+    mine = []
+    for type_, (status, reason, message) in wanted.items():
+        before = old.get(type_)
+        since = before.lastTransitionTime if before is not None and before.status == status else None
+        mine.append(
+            NodeCondition(
+                type=type_,
+                status=status,
+                reason=reason,
+                message=message,
+                lastHeartbeatTime=moment,
+                lastTransitionTime=since or moment,
+            )
+        )
+    return [condition for condition in previous if condition.type not in wanted] + mine
+
+
+READY = "kubelet is posting ready status"
+
+
+class NodeAgent:
+    """Registers the node and reports on it until cancelled."""
+
+    def __init__(
+        self,
+        api: Api,
+        runtime: Runtime,
+        recorder: Recorder,
+        facts: NodeFacts,
+        *,
+        frequency: float = 10.0,
+        register: bool = True,
+        annotations: Mapping[str, str] | None = None,
+    ) -> None:
+        self._api = api
+        self._runtime = runtime
+        self._recorder = recorder
+        self._facts = facts
+        self._frequency = frequency
+        self._register = register
+        self._node: Node | None = None
+        self._lease: Lease | None = None
+        self._ready: bool | None = None
+        self._news = asyncio.Event()
+
+    async def run(self) -> None:
+        """Register, then report without end."""
+        self._event("Normal", "Starting", "Starting kubelet.")
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._report(), name="node status")
+            tasks.create_task(self._watch_engine(), name="node engine")
+            tasks.create_task(self._renew(), name="node lease")
+
+    async def _report(self) -> None:
+        while True:
+            self._news.clear()
+            wait = self._frequency
+            try:
+                await self.report()
+            except errors.ApiError as error:
+                log.warning("cannot write the node's status, will retry", extra={"after": RETRY, "error": error})
+                wait = RETRY
+            try:
+                async with asyncio.timeout(wait):
+                    await self._news.wait()
+            except TimeoutError:
+                pass
+
+    async def report(self) -> None:
+        """Write the node's status once, registering it if it is not there. Raises ApiError."""
+        version, problem, images = await self._engine()
+        if self._node is None:
+            self._node = await self._registered()
+        for _ in range(3):
+            status = node_status(
+                self._facts,
+                engine_version=version,
+                problem=problem,
+                images=images,
+                previous=self._node.status,
+                moment=now(),
+            )
+            try:
+                self._node = await self._api.update(self._node.model_copy(update={"status": status}), "status")
+                break
+            except errors.Conflict:
+                self._node = await self._api.get(Node, self._facts.name)
+            except errors.NotFound:
+                log.info("the node was deleted, registering it again", extra={"node": self._facts.name})
+                self._node = await self._registered()
+        self._tell(not problem)
+
+    async def _registered(self) -> Node:
+        """The node, created if it is not there, with the kubelet's labels. Raises ApiError."""
+        name = self._facts.name
+        try:
+            node = await self._api.get(Node, name)
+        except errors.NotFound:
+            if not self._register:
+                raise
+            node = Node(metadata=ObjectMeta(name=name, labels=node_labels(self._facts)))
+            node.status = node_status(
+                self._facts, engine_version="", problem="registering", images=(), previous=NodeStatus(), moment=now()
+            )
+            try:
+                node = await self._api.create(node)
+            except errors.AlreadyExists:
+                node = await self._api.get(Node, name)
+            log.info("registered the node", extra={"node": name})
+        missing = {k: v for k, v in node_labels(self._facts).items() if node.metadata.labels.get(k) != v}
+        if missing and self._register:
+            node = node.clone()
+            node.metadata.labels = {**node.metadata.labels, **missing}
+            node = await self._api.update(node)
+        return node
+
+    async def _engine(self) -> tuple[str, str, list[Image]]:
+        """The engine's version, what is wrong with it, and its images."""
+        try:
+            info = await self._runtime.info()
+            return f"{info.name}://{info.version}", "", await self._runtime.list_images()
+        except RuntimeFailure as error:
+            return "", f"container runtime is down: {error}", []
+
+    async def _watch_engine(self) -> None:
+        """Report at once when the engine comes back; look every second whether it is there."""
+        up = True
+        while True:
+            try:
+                await self._runtime.info()
+                now_up = True
+            except RuntimeFailure:
+                now_up = False
+            if now_up != up:
+                up = now_up
+                self._news.set()
+            await asyncio.sleep(ENGINE_CHECK)
+
+    async def _renew(self) -> None:
+        while True:
+            try:
+                await self._renew_once()
+            except errors.ApiError as error:
+                log.debug("cannot renew the node's lease", extra={"error": error})
+                self._lease = None
+            await asyncio.sleep(self._frequency)
+
+    async def _renew_once(self) -> None:
+        name = self._facts.name
+        if self._lease is None:
+            try:
+                self._lease = await self._api.get(Lease, name, LEASE_NAMESPACE)
+            except errors.NotFound:
+                spec = LeaseSpec(holderIdentity=name, leaseDurationSeconds=LEASE_SECONDS, renewTime=datetime.now(UTC))
+                lease = Lease(metadata=ObjectMeta(name=name, namespace=LEASE_NAMESPACE), spec=spec)
+                if self._node is not None:
+                    owner = OwnerReference(apiVersion="v1", kind="Node", name=name, uid=self._node.metadata.uid)
+                    lease.metadata.ownerReferences = [owner]
+                self._lease = await self._api.create(lease)
+                return
+        lease = self._lease.clone()
+        lease.spec.holderIdentity, lease.spec.leaseDurationSeconds = name, LEASE_SECONDS
+        lease.spec.renewTime = datetime.now(UTC)
+        self._lease = await self._api.update(lease)
+
+    def _tell(self, ready: bool) -> None:
+        if self._ready == ready:
+            return
+        self._ready = ready
+        reason = "NodeReady" if ready else "NodeNotReady"
+        log.info("the node's state changed", extra={"node": self._facts.name, "ready": ready})
+        self._event("Normal", reason, f"Node {self._facts.name} status is now: {reason}")
+
+    def _event(self, type: str, reason: str, message: str) -> None:
+        # Upstream names a node in events by its name in place of its uid, and kubectl describe relies on it.
+        name = self._facts.name
+        reference = ObjectReference(kind="Node", name=name, uid=name)
+        self._recorder.event(reference, "Warning" if type == "Warning" else "Normal", reason, message)
+
+
+ENGINE_CHECK = 2.0

@@ -1,0 +1,140 @@
+"""The kubelet's flags: Kubernetes' names where it has them."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kube import daemon
+from kube.client import flags
+from kube.client.flags import ClientOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a kubelet is told."""
+
+    client: ClientOptions = field(default_factory=ClientOptions)
+    hostname_override: str = ""
+    node_ip: str = ""
+    node_labels: dict[str, str] = field(default_factory=dict)
+    register_node: bool = True
+    node_status_update_frequency: float = 10.0
+    sync_frequency: float = 60.0
+    container_runtime: str = "docker"
+    docker_endpoint: str = "unix:///var/run/docker.sock"
+    network: str = "kube-pods"
+    bridge: str = "kube0"
+    pod_cidr: str = "10.244.0.0/16"
+    pod_infra_container_image: str = "kube/pause"
+    root_dir: Path = Path("/var/lib/kubelet")
+    cluster_dns: tuple[str, ...] = ()
+    cluster_domain: str = "cluster.local"
+    max_pods: int = 110
+    address: str = "0.0.0.0"
+    port: int = 10250
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of kubelet."""
+    p = daemon.flags("kubelet", "Runs the pods that are bound to this node, and reports on them and on the node.")
+    flags.add_flags(p)
+
+    node = p.add_argument_group("the node")
+    node.add_argument("--hostname-override", default="", metavar="NAME", help="name of the node, not the host's name")
+    node.add_argument("--node-ip", default="", metavar="IP", help="address of the node (default: the default route's)")
+    node.add_argument(
+        "--node-labels", type=_labels, default={}, metavar="KEY=VALUE[,…]", help="labels to register the node with"
+    )
+    daemon.add_bool(p, "--register-node", True, "create the Node object if it is not there")
+    node.add_argument(
+        "--node-status-update-frequency", type=daemon.duration, default=10.0, metavar="DURATION",
+        help="how often the node's status and lease are written",
+    )  # fmt: skip
+    node.add_argument("--max-pods", type=int, default=110, metavar="N", help="how many pods the node takes")
+
+    pods = p.add_argument_group("pods")
+    pods.add_argument(
+        "--sync-frequency", type=daemon.duration, default=60.0, metavar="DURATION",
+        help="how often all pods and containers are compared, beyond what news bring",
+    )  # fmt: skip
+    pods.add_argument(
+        "--root-dir", type=Path, default=Path("/var/lib/kubelet"), metavar="DIR",
+        help="where the pods' volumes are; no two kubelets may share it",
+    )  # fmt: skip
+    pods.add_argument(
+        "--pod-infra-container-image", default="kube/pause", metavar="IMAGE",
+        help="image of the container that holds a pod's network",
+    )  # fmt: skip
+    pods.add_argument(
+        "--cluster-dns", type=daemon.comma_separated, default=[], metavar="IP[,IP]",
+        help="DNS servers of the pods (default: the node's own)",
+    )  # fmt: skip
+    pods.add_argument("--cluster-domain", default="cluster.local", metavar="DOMAIN", help="domain of the cluster's DNS")
+
+    engine = p.add_argument_group("the container engine")
+    engine.add_argument(
+        "--container-runtime", choices=("docker", "fake"), default="docker",
+        help="what runs containers; fake: nothing does, they exist in memory only",
+    )  # fmt: skip
+    engine.add_argument(
+        "--docker-endpoint", default="unix:///var/run/docker.sock", metavar="URL", help="socket of the Docker engine"
+    )
+    engine.add_argument(
+        "--network", default="kube-pods", metavar="NAME", help="Docker network of the pods, made if needed"
+    )
+    engine.add_argument("--bridge", default="kube0", metavar="NAME", help="network interface of that network")
+    engine.add_argument("--pod-cidr", default="10.244.0.0/16", metavar="CIDR", help="addresses of the pods")
+
+    serve = p.add_argument_group("the kubelet's own API")
+    serve.add_argument("--address", default="0.0.0.0", metavar="IP", help="address to listen on")
+    serve.add_argument("--port", type=int, default=10250, metavar="PORT", help="port to listen on")
+    return p
+
+
+def from_args(args: argparse.Namespace) -> Options:
+    """The options that the flags stand for. Raises Fatal."""
+    try:
+        ipaddress.ip_network(args.pod_cidr)
+    except ValueError as error:
+        raise daemon.Fatal(f"--pod-cidr={args.pod_cidr}: {error}: give a range such as 10.244.0.0/16") from None
+    for name, value in (("--node-ip", args.node_ip), *(("--cluster-dns", ip) for ip in args.cluster_dns)):
+        try:
+            _ = value and ipaddress.ip_address(value)
+        except ValueError:
+            raise daemon.Fatal(f"{name}={value} is not an IP address") from None
+    if not args.docker_endpoint.startswith(("unix://", "/")):
+        raise daemon.Fatal(f"--docker-endpoint={args.docker_endpoint}: only sockets are supported: unix:///path")
+    return Options(
+        client=flags.from_args(args),
+        hostname_override=args.hostname_override,
+        node_ip=args.node_ip,
+        node_labels=args.node_labels,
+        register_node=args.register_node,
+        node_status_update_frequency=args.node_status_update_frequency,
+        sync_frequency=args.sync_frequency,
+        container_runtime=args.container_runtime,
+        docker_endpoint=args.docker_endpoint,
+        network=args.network,
+        bridge=args.bridge,
+        pod_cidr=args.pod_cidr,
+        pod_infra_container_image=args.pod_infra_container_image,
+        root_dir=args.root_dir,
+        cluster_dns=tuple(args.cluster_dns),
+        cluster_domain=args.cluster_domain,
+        max_pods=args.max_pods,
+        address=args.address,
+        port=args.port,
+    )
+
+
+def _labels(text: str) -> dict[str, str]:
+    result = {}
+    for pair in daemon.comma_separated(text):
+        key, equals, value = pair.partition("=")
+        if not key or not equals:
+            raise argparse.ArgumentTypeError(f"{pair!r} is not of the form key=value")
+        result[key] = value
+    return result

@@ -1,0 +1,473 @@
+"""One pod, one task: looks at what is there, asks `plan` what to do, does it, and says what became of it.
+
+The worker is woken by a change of the pod, news of the engine, a probe's verdict, a pull that is over, or the time
+that the plan named; it never asks why it was woken. Whatever can last (a pull, the grace of a container that is asked
+to end) goes on beside it, so that a pod can always be looked at and deleted. An engine that fails is tried again, with
+back-off, for this pod alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from kube.api import core
+from kube.api.core import Pod, PodStatus, Service
+from kube.kubelet import plan as planning
+from kube.kubelet.environment import ConfigError, PodFacts, environment
+from kube.kubelet.events import PodEvents, Recorder
+from kube.kubelet.images import Images
+from kube.kubelet.plan import (
+    MIN_GRACE,
+    Action,
+    Announce,
+    EnsureImage,
+    ImageState,
+    Kill,
+    MakeSandbox,
+    MountVolumes,
+    Plan,
+    PodMemory,
+    RemoveContainer,
+    RemoveSandbox,
+    Seen,
+    Start,
+    Waiting,
+)
+from kube.kubelet.probes import PodProbes, Prober
+from kube.kubelet.runtime import (
+    ContainerConfig,
+    EngineUnavailable,
+    ImageNotFound,
+    NoSuchContainer,
+    PodId,
+    Runtime,
+    RuntimeFailure,
+)
+from kube.kubelet.spec import Dns, container_config, container_named, pod_id, sandbox_config
+from kube.kubelet.status import compute, pod_ip
+from kube.kubelet.volumes import MountError, Volumes, container_mounts
+
+log = logging.getLogger(__name__)
+
+FIRST_RETRY, LONGEST_RETRY = 0.25, 10.0
+"""Seconds between tries while the engine fails."""
+CREATE_RETRY = 10.0
+"""Seconds until a container or volume that could not be made is tried again."""
+KILL_AGAIN = 1.0
+"""Seconds until a container that is still there although it was killed is killed again."""
+
+
+class Statuses(Protocol):
+    """What a worker needs of status_manager.StatusManager."""
+
+    def last(self, pod: Pod) -> PodStatus: ...
+    def set(self, pod: Pod, status: PodStatus) -> None: ...
+    def finish(self, pod: Pod) -> None: ...
+    def forget(self, uid: str) -> None: ...
+
+
+@dataclass(slots=True)
+class Host:
+    """What all workers of a node share."""
+
+    runtime: Runtime
+    statuses: Statuses
+    recorder: Recorder
+    images: Images
+    prober: Prober
+    volumes: Volumes
+    services: Callable[[], Iterable[Service]]
+    ip: str = ""
+    pause_image: str = "kube/pause"
+    dns: Dns = field(default_factory=Dns)
+    memory_capacity: int = 0
+    allocatable: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Killing:
+    """A container that was asked to end."""
+
+    grace: float
+    task: asyncio.Task[None]
+    over_at: float | None = None
+
+
+class PodWorker:
+    """Brings one pod to what it should be, until nothing of it is left. `pod` None: it is an orphan, and goes away."""
+
+    def __init__(self, host: Host, id: PodId, pod: Pod | None, *, seen: Seen | None = None) -> None:
+        """`seen`: what the engine has of the pod, if that is known."""
+        self.id = id
+        self.pod = pod
+        self.removed = pod is None
+        """The pod is bound here no more: nothing of it may stay."""
+        self.seen = seen or Seen()
+        self._host = host
+        self._stale = seen is None
+        self._memory = PodMemory()
+        self._wake = asyncio.Event()
+        self._probes = PodProbes(host.prober, self.wake)
+        self._killing: dict[str, _Killing] = {}
+        self._volumes: dict[str, Path] = {}
+        self._announced: dict[str, str] = {}
+        self._looked = False
+        self._failures = 0
+        self._gone = False
+
+    # What others tell it.
+
+    def wake(self) -> None:
+        """Look again at what is known."""
+        self._wake.set()
+
+    def changed(self) -> None:
+        """The engine has news of the pod: look at it again."""
+        self._stale = True
+        self._wake.set()
+
+    def update(self, pod: Pod) -> None:
+        """The pod is wanted like this now."""
+        self.pod = pod
+        self._wake.set()
+
+    def remove(self) -> None:
+        """The pod is bound here no more."""
+        self.removed = True
+        self._wake.set()
+
+    # The loop.
+
+    async def run(self) -> None:
+        """Work until nothing of the pod is left."""
+        try:
+            while not self._gone:
+                self._wake.clear()
+                wait = await self._step_guarded()
+                if wait is None or wait > 0:
+                    await self._sleep(wait)
+        finally:
+            self._probes.stop()
+            self._host.images.forget(self.id.uid)
+            for killing in self._killing.values():
+                killing.task.cancel()
+
+    async def _sleep(self, seconds: float | None) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    async def _step_guarded(self) -> float | None:
+        try:
+            wait = await self._step()
+        except RuntimeFailure as error:
+            self._stale = True
+            delay = min(FIRST_RETRY * 2.0 ** min(self._failures, 16), LONGEST_RETRY)
+            self._failures += 1
+            level = logging.DEBUG if isinstance(error, EngineUnavailable) else logging.WARNING
+            log.log(level, "the engine failed, will retry", extra={"pod": self.name, "after": delay, "error": error})
+            # News (the engine is back, the pod was changed) end the wait.
+            return delay
+        self._failures = 0
+        return wait
+
+    async def _step(self) -> float | None:
+        """Look, plan, tell, act. Seconds to wait; 0: go on at once; None: until something happens."""
+        if self._stale:
+            # Before looking: news that come meanwhile make it stale again.
+            self._stale = False
+            sandboxes, containers = await self._host.runtime.pod_status(self.id.uid)
+            self.seen = Seen(sandboxes, containers)
+        now = _now()
+        self._memory.observe(self.seen, now)
+        alive = {container.id for container in self.seen.alive()}
+        self._killing = {id: k for id, k in self._killing.items() if k.over_at is None or id in alive}
+        self._watch_probes()
+        plan = self._plan(now)
+        actions = [action for action in plan.actions if self._is_due(action, now)]
+        self._publish(plan, actions)
+        if actions:
+            await self._act(actions)
+            return 0
+        if plan.over:
+            await self._over()
+            if self._gone:
+                return 0
+        due = [plan.wake_at, *(k.over_at + KILL_AGAIN for k in self._killing.values() if k.over_at is not None)]
+        times = [when for when in due if when is not None]
+        return max(0.01, min(times) - _now()) if times else None
+
+    def _plan(self, now: float) -> Plan:
+        pod = self.pod
+        if pod is None or self.removed:
+            return planning.plan_end(self.seen, "Stopping container {}", MIN_GRACE, remove=True)
+        if pod.metadata.deletionTimestamp is not None:
+            return planning.plan_end(self.seen, "Stopping container {}", planning.grace_period(pod))
+        return planning.plan(pod, self.seen, self._memory, now)
+
+    @property
+    def troubled(self) -> bool:
+        """Whether the engine failed the last time it was asked."""
+        return self._failures > 0
+
+    @property
+    def _ending(self) -> bool:
+        return self.pod is None or self.removed or self.pod.metadata.deletionTimestamp is not None
+
+    def _is_due(self, action: Action, now: float) -> bool:
+        """False for a kill that is going on already; a shorter grace hurries it up."""
+        if not isinstance(action, Kill):
+            return True
+        killing = self._killing.get(action.container.id)
+        if killing is None or action.grace < killing.grace:
+            return True
+        return killing.over_at is not None and now >= killing.over_at + KILL_AGAIN
+
+    async def _over(self) -> None:
+        """Nothing of the pod runs, and nothing will."""
+        if self.removed:
+            try:
+                await asyncio.to_thread(self._host.volumes.remove, self.id.uid)
+            except (OSError, MountError) as error:
+                log.warning("cannot remove a pod's volumes", extra={"pod": self.name, "error": error})
+            self._host.statuses.forget(self.id.uid)
+            log.info("nothing is left of the pod", extra={"pod": self.name})
+            self._gone = True
+        elif self.pod is not None and self.pod.metadata.deletionTimestamp is not None:
+            self._host.statuses.finish(self.pod)
+
+    # Telling.
+
+    def _watch_probes(self) -> None:
+        pod, sandbox = self.pod, self.seen.sandbox()
+        if pod is None or self._ending or sandbox is None:
+            self._probes.stop()
+            return
+        ready = () if self._looked else self._ready_before(pod)
+        self._looked = True
+        ip = pod_ip(pod, self.seen, self._host.ip)
+        self._probes.sync(pod, self.seen, ip, self._events, ready)
+        self._memory.unhealthy = self._probes.unhealthy()
+
+    def _ready_before(self, pod: Pod) -> list[str]:
+        """The containers that were ready, by what the API says, when this kubelet began."""
+        before = self._host.statuses.last(pod).containerStatuses
+        return [status.containerID.removeprefix("docker://") for status in before if status.ready]
+
+    def _publish(self, plan: Plan, actions: Sequence[Action]) -> None:
+        """Tell the status, unless the next action will change it at once anyway."""
+        pod = self.pod
+        if pod is None or self.removed:
+            return
+        previous = self._host.statuses.last(pod)
+        starting = any(isinstance(a, MountVolumes | MakeSandbox | EnsureImage | Start) for a in actions)
+        if starting and previous.startTime is not None and not self.seen.containers:
+            return
+        for name, waiting in plan.waiting.items():
+            self._announce_back_off(name, waiting)
+        status = compute(
+            pod,
+            self.seen,
+            waiting=plan.waiting,
+            health=self._probes.health(),
+            host_ip=self._host.ip,
+            previous=previous,
+            now=datetime.now(UTC).replace(microsecond=0),
+            over=plan.over,
+        )
+        self._host.statuses.set(pod, status)
+
+    def _announce_back_off(self, name: str, waiting: Waiting) -> None:
+        newest = self.seen.newest(name)
+        if waiting.reason != "CrashLoopBackOff" or newest is None or self._announced.get(name) == newest.id:
+            return
+        self._announced[name] = newest.id
+        assert self.pod is not None
+        message = f"Back-off restarting failed container {name} in pod {self.pod.name}_{self.pod.namespace}"
+        self._events.container(name, "Warning", "BackOff", f"{message}({self.id.uid})")
+
+    @property
+    def _events(self) -> PodEvents:
+        assert self.pod is not None
+        return PodEvents(self._host.recorder, self.pod)
+
+    @property
+    def name(self) -> str:
+        return f"{self.id.namespace}/{self.id.name}"
+
+    # Acting.
+
+    async def _act(self, actions: Sequence[Action]) -> None:
+        """Perform actions; kills go on beside, the rest is over when this returns."""
+        beside = [action for action in actions if isinstance(action, MakeSandbox | EnsureImage)]
+        for action in actions:
+            match action:
+                case Kill():
+                    self._kill(action)
+                case MountVolumes():
+                    await self._mount()
+                case Start():
+                    await self._start(action)
+                case RemoveSandbox():
+                    await self._host.runtime.remove_sandbox(action.id)
+                    self._stale = True
+                case RemoveContainer():
+                    await self._host.runtime.remove_container(action.id)
+                    self._stale = True
+                case Announce():
+                    self._sandbox_changed()
+        results = await asyncio.gather(*(self._prepare(action) for action in beside), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _prepare(self, action: MakeSandbox | EnsureImage) -> None:
+        if isinstance(action, MakeSandbox):
+            await self._make_sandbox(action.attempt)
+        else:
+            await self._ensure_image(action.name)
+
+    def _sandbox_changed(self) -> None:
+        if not self._killing:
+            self._events.pod("Normal", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
+
+    async def _mount(self) -> None:
+        assert self.pod is not None
+        try:
+            if self.pod.spec.volumes:
+                self._volumes = await asyncio.to_thread(self._host.volumes.mount, self.pod)
+            self._memory.volumes_ready = True
+        except MountError as error:
+            self._memory.volumes_retry_at = _now() + CREATE_RETRY
+            self._events.pod("Warning", "FailedMount", str(error))
+
+    async def _make_sandbox(self, attempt: int) -> None:
+        assert self.pod is not None
+        config = sandbox_config(self.pod, attempt, self._host.pause_image, self._host.dns)
+        try:
+            sandbox = await self._host.runtime.run_sandbox(config)
+        except EngineUnavailable:
+            raise
+        except RuntimeFailure as error:
+            self._stale = True
+            self._memory.sandbox_attempts = max(self._memory.sandbox_attempts, attempt + 1)
+            delay = min(FIRST_RETRY * 2.0 ** min(attempt + 2, 16), CREATE_RETRY)
+            self._memory.sandbox_retry_at = _now() + delay
+            message = f"Failed to create pod sandbox: {error}"
+            self._events.pod("Warning", "FailedCreatePodSandBox", message)
+            log.warning("cannot create a sandbox", extra={"pod": self.name, "after": delay, "error": error})
+            return
+        log.info("made a sandbox", extra={"pod": self.name, "ip": sandbox.ip, "attempt": attempt})
+        self.seen = Seen([sandbox, *self.seen.sandboxes], self.seen.containers)
+
+    async def _ensure_image(self, name: str) -> None:
+        assert self.pod is not None
+        container, memory = container_named(self.pod, name), self._memory.of(name)
+
+        def done(state: ImageState) -> None:
+            memory.image = state
+            self.wake()
+
+        memory.image = ImageState()
+        state = await self._host.images.ensure(self.pod, container, self._events, done)
+        if memory.image == ImageState():
+            memory.image = state
+
+    async def _start(self, action: Start) -> None:
+        """Create and start a container. What goes wrong is remembered, told, and tried again later."""
+        pod, name = self.pod, action.name
+        assert pod is not None
+        container, memory, events = container_named(pod, name), self._memory.of(name), self._events
+        now = _now()
+        self._stale = True
+        memory.image = None
+        sandbox = self.seen.sandbox()
+        if sandbox is None:
+            return
+        try:
+            config = await self._config(pod, container, action.attempt)
+            id = await self._host.runtime.create_container(sandbox.id, config)
+        except ConfigError as error:
+            self._trouble(container, "CreateContainerConfigError", str(error), str(error))
+            return
+        except EngineUnavailable:
+            raise
+        except ImageNotFound:
+            return  # it was removed after we looked: look again
+        except RuntimeFailure as error:
+            self._trouble(container, error.reason or "CreateContainerError", str(error), f"Error: {error}")
+            return
+        events.container(container, "Normal", "Created", f"Created container {name}")
+        memory.trouble = None
+        memory.attempts = max(memory.attempts, action.attempt + 1)
+        if action.after:
+            memory.back_off = memory.back_off.next(memory.dead_since.get(action.after, now), now)
+        try:
+            await self._host.runtime.start_container(id)
+        except EngineUnavailable:
+            raise
+        except RuntimeFailure as error:
+            self._trouble(container, "RunContainerError", str(error), f"Error: {error}")
+            return
+        log.info("started a container", extra={"pod": self.name, "container": name, "attempt": action.attempt})
+        events.container(container, "Normal", "Started", f"Started container {name}")
+
+    async def _config(self, pod: Pod, container: core.Container, attempt: int) -> ContainerConfig:
+        host = self._host
+        facts = PodFacts(pod_ip(pod, self.seen, host.ip), host.ip, host.allocatable)
+        env = environment(pod, container, host.services(), facts)
+        mounts = []
+        if container.volumeMounts:
+            mounts = await asyncio.to_thread(container_mounts, container, self._volumes, dict(env), pod)
+        return container_config(pod, container, attempt, env, mounts, host.memory_capacity)
+
+    def _trouble(self, container: core.Container, reason: str, message: str, event: str) -> None:
+        memory = self._memory.of(container.name)
+        memory.trouble = Waiting(reason, message)
+        memory.retry_at = _now() + CREATE_RETRY
+        self._events.container(container, "Warning", "Failed", event)
+        log.warning(
+            "cannot start a container",
+            extra={"pod": self.name, "container": container.name, "reason": reason, "error": message},
+        )
+
+    def _kill(self, action: Kill) -> None:
+        """Ask a container to end, beside everything else; a kill of longer grace is given up for a shorter one."""
+        id, name = action.container.id, action.container.name
+        before = self._killing.get(id)
+        if before is None and self.pod is not None:
+            self._events.container(name, "Normal", "Killing", action.message)
+        if before is not None:
+            before.task.cancel()
+        if action.replace:
+            self._memory.of(name).restart = id
+        log.info("killing a container", extra={"pod": self.name, "container": name, "grace": action.grace})
+        task = asyncio.create_task(self._stop(id, action.grace), name=f"stop {self.name}/{name}")
+        self._killing[id] = _Killing(action.grace, task)
+
+    async def _stop(self, id: str, grace: float) -> None:
+        try:
+            await self._host.runtime.stop_container(id, grace)
+        except NoSuchContainer:
+            pass
+        except RuntimeFailure as error:
+            log.warning("cannot stop a container, will retry", extra={"pod": self.name, "id": id, "error": error})
+        self._killing[id].over_at = _now()
+        self.changed()
+
+
+def worker_for(host: Host, pod: Pod, *, seen: Seen | None = None) -> PodWorker:
+    """A worker for a pod that is bound here."""
+    return PodWorker(host, pod_id(pod), pod, seen=seen)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

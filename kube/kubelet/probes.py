@@ -1,0 +1,333 @@
+"""Probes: one task asks one container one question, period after period, and counts the answers.
+
+`Tally` is the pure part: how many answers of one kind in a row make a verdict. A container without a probe has the
+verdict at once. Until its startup probe has succeeded, a container is neither ready nor asked whether it is alive.
+
+Where Kubernetes differs: it begins a probe at a random moment of its period. Here the first question comes right after
+the initial delay, and a container that is not ready yet is asked again sooner than its period, in small steps, so that
+a pod is Ready when it is and not up to a period later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import ssl
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
+
+import aiohttp
+from yarl import URL
+
+from kube.api import core
+from kube.api.core import Container, HTTPGetAction, Pod
+from kube.kubelet.events import PodEvents
+from kube.kubelet.plan import Seen, Unhealthy
+from kube.kubelet.runtime import (
+    ContainerStatus,
+    EngineUnavailable,
+    NoSuchContainer,
+    Runtime,
+    RuntimeFailure,
+    State,
+)
+from kube.kubelet.status import Health
+
+log = logging.getLogger(__name__)
+
+Kind = Literal["startup", "liveness", "readiness"]
+KINDS: tuple[Kind, ...] = ("startup", "liveness", "readiness")
+
+QUICK = 0.1
+"""Seconds until a container that was never ready is asked again: doubled up to its probe's period."""
+MAX_BODY = 10 * 1024
+"""Bytes of an HTTP answer that are read for the event's message."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """Successes and failures in a row of one probe, and the verdict they come to."""
+
+    success_threshold: int
+    failure_threshold: int
+    verdict: bool | None = None
+    """None: not known yet."""
+    successes: int = 0
+    failures: int = 0
+
+    def count(self, success: bool) -> bool:
+        """Count an answer; whether the verdict is another now."""
+        before = self.verdict
+        if success:
+            self.successes, self.failures = self.successes + 1, 0
+            if self.successes >= self.success_threshold:
+                self.verdict = True
+        else:
+            self.successes, self.failures = 0, self.failures + 1
+            if self.failures >= self.failure_threshold:
+                self.verdict = False
+        return self.verdict is not before
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one question came to. `success` None: nobody knows, so nothing is counted."""
+
+    success: bool | None
+    message: str = ""
+
+
+@dataclass(slots=True)
+class _Probed:
+    """A running container that is probed."""
+
+    container: Container
+    tallies: dict[Kind, Tally] = field(default_factory=dict)
+    tasks: dict[Kind, asyncio.Task[None]] = field(default_factory=dict)
+    has_started: asyncio.Event = field(default_factory=asyncio.Event)
+    """Its startup probe has succeeded."""
+
+
+class Prober:
+    """Asks the questions. One a kubelet; it holds the HTTP session."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._session: aiohttp.ClientSession | None = None
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def ask(self, probe: core.Probe, container: Container, id: str, ip: str) -> Answer:
+        """Ask once. An answer that does not come in time is a failure; never raises."""
+        timeout = float(probe.timeoutSeconds or 1)
+        try:
+            if probe.exec is not None:
+                return await self._exec(id, probe.exec.command, timeout)
+            if probe.httpGet is not None:
+                return await self._http(probe.httpGet, container, ip, timeout)
+            if probe.tcpSocket is not None:
+                host = probe.tcpSocket.host or ip
+                return await _tcp(host, port_number(container, probe.tcpSocket.port), timeout)
+        except _BadPort as error:
+            return Answer(None, str(error))
+        return Answer(None, "missing probe handler")
+
+    async def _exec(self, id: str, command: list[str], timeout: float) -> Answer:
+        try:
+            result = await self._runtime.exec(id, command, timeout)
+        except TimeoutError:
+            return Answer(False, f'command timed out: "{" ".join(command)}" timed out after {timeout:g}s')
+        except (NoSuchContainer, EngineUnavailable):
+            return Answer(None)
+        except RuntimeFailure as error:
+            return Answer(None, str(error))
+        text = result.output[:MAX_BODY].decode(errors="replace")
+        return Answer(result.exit_code == 0, text)
+
+    async def _http(self, action: HTTPGetAction, container: Container, ip: str, timeout: float) -> Answer:
+        scheme = (action.scheme or "HTTP").lower()
+        host, port = action.host or ip, port_number(container, action.port)
+        path = action.path if action.path.startswith("/") else f"/{action.path}"
+        shown = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{path}"
+        headers = {"User-Agent": "kube-probe/1.33", "Accept": "*/*", "Connection": "close"}
+        headers.update({header.name: header.value for header in action.httpHeaders})
+        try:
+            async with self._http_session().get(
+                URL(shown, encoded=True),
+                headers=headers,
+                timeout=aiohttp.ClientTimeout(total=timeout),
+                ssl=_UNVERIFIED if scheme == "https" else True,
+                allow_redirects=False,
+            ) as response:
+                body = (await response.content.read(MAX_BODY)).decode(errors="replace")
+                if 200 <= response.status < 400:
+                    return Answer(True, body)
+                return Answer(False, f"HTTP probe failed with statuscode: {response.status}")
+        except TimeoutError:
+            why = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
+            return Answer(False, f'Get "{shown}": {why}')
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return Answer(False, f'Get "{shown}": {_dial(error, host, port)}')
+
+    def _http_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(limit=0, force_close=True)
+            self._session = aiohttp.ClientSession(
+                connector=connector, trust_env=False, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+            )
+        return self._session
+
+
+class PodProbes:
+    """The probes of one pod's containers. `changed` is called when a verdict changes."""
+
+    def __init__(self, prober: Prober, changed: Callable[[], None]) -> None:
+        self._prober = prober
+        self._changed = changed
+        self._probed: dict[str, _Probed] = {}
+
+    def sync(self, pod: Pod, seen: Seen, ip: str, events: PodEvents, ready_before: Iterable[str] = ()) -> None:
+        """Probe exactly the containers that run. `ready_before`: ids that were ready when this kubelet began."""
+        running: dict[str, tuple[Container, ContainerStatus]] = {}
+        for container in pod.spec.containers:
+            status = seen.newest(container.name)
+            if status is not None and status.state is State.RUNNING:
+                running[status.id] = container, status
+        for id in [id for id in self._probed if id not in running]:
+            self._end(self._probed.pop(id))
+        for id, (container, status) in running.items():
+            if id not in self._probed:
+                self._probed[id] = self._begin(pod, container, status, ip, events, ready=id in ready_before)
+
+    def stop(self) -> None:
+        """End all probes."""
+        for probed in self._probed.values():
+            self._end(probed)
+        self._probed.clear()
+
+    def health(self) -> dict[str, Health]:
+        """Of each running container, by id."""
+        result = {}
+        for id, probed in self._probed.items():
+            startup, readiness = probed.tallies.get("startup"), probed.tallies.get("readiness")
+            started = startup is None or startup.verdict is True
+            ready = started and (readiness is None or readiness.verdict is True)
+            result[id] = Health(ready=ready, started=started)
+        return result
+
+    def unhealthy(self) -> dict[str, Unhealthy]:
+        """The containers that must be killed, by id."""
+        result = {}
+        for id, probed in self._probed.items():
+            for kind, tally in probed.tallies.items():
+                if kind != "readiness" and tally.verdict is False:
+                    probe = _probe(probed.container, kind)
+                    grace = None if probe is None else probe.terminationGracePeriodSeconds
+                    result[id] = Unhealthy(kind, None if grace is None else float(grace))
+        return result
+
+    def _begin(
+        self, pod: Pod, container: Container, status: ContainerStatus, ip: str, events: PodEvents, *, ready: bool
+    ) -> _Probed:
+        probed = _Probed(container)
+        for kind in KINDS:
+            probe = _probe(container, kind)
+            if probe is None:
+                continue
+            tally = Tally(probe.successThreshold or 1, probe.failureThreshold or 3)
+            if ready and kind in ("readiness", "startup"):
+                tally.verdict = True  # it goes on being what it was: a restarted kubelet takes nothing out of service
+                probed.has_started.set()
+            probed.tallies[kind] = tally
+            if kind == "startup" and ready:
+                continue
+            probed.tasks[kind] = asyncio.create_task(
+                self._run(kind, probe, status, ip, probed, events),
+                name=f"{kind} probe of {pod.key}/{container.name}",
+            )
+        return probed
+
+    async def _run(
+        self, kind: Kind, probe: core.Probe, status: ContainerStatus, ip: str, probed: _Probed, events: PodEvents
+    ) -> None:
+        """Ask for as long as the container runs; a startup probe ends with its verdict, a liveness probe by failing."""
+        container, tally, period = probed.container, probed.tallies[kind], float(probe.periodSeconds or 10)
+        startup = probed.tallies.get("startup") if kind != "startup" else None
+        await asyncio.sleep(_left(probe.initialDelaySeconds, status.started_at))
+        if startup is not None:
+            await probed.has_started.wait()
+        quick = QUICK if kind == "readiness" and tally.verdict is None else period
+        while True:
+            answer = await self._prober.ask(probe, container, status.id, ip)
+            if answer.success is not None and tally.count(answer.success):
+                log.debug("probe", extra={"probe": kind, "container": container.name, "good": tally.verdict})
+                if kind == "startup" and tally.verdict:
+                    probed.has_started.set()
+                self._changed()
+            if not answer.success and answer.message:
+                verb = "errored" if answer.success is None else "failed"
+                message = f"{kind.capitalize()} probe {verb}: {answer.message}"
+                events.container(container, "Warning", "Unhealthy", message)
+            if (kind == "startup" and tally.verdict is not None) or (kind == "liveness" and tally.verdict is False):
+                return
+            if tally.verdict:
+                quick = period
+            await asyncio.sleep(min(quick, period))
+            quick *= 2
+
+    @staticmethod
+    def _end(probed: _Probed) -> None:
+        for task in probed.tasks.values():
+            task.cancel()
+
+
+def _probe(container: Container, kind: Kind) -> core.Probe | None:
+    return {
+        "startup": container.startupProbe,
+        "liveness": container.livenessProbe,
+        "readiness": container.readinessProbe,
+    }[kind]
+
+
+def _left(initial: int, started_at: datetime | None) -> float:
+    """What is left of the initial delay, which counts from the container's start."""
+    elapsed = (datetime.now(UTC) - started_at).total_seconds() if started_at else 0.0
+    return min(float(initial), max(0.0, initial - elapsed))
+
+
+class _BadPort(ValueError):
+    """The probe names a port that the container does not have."""
+
+
+def port_number(container: Container, port: int | str) -> int:
+    """The number of a port that is given by number or name. Raises ValueError."""
+    if isinstance(port, int):
+        number = port
+    else:
+        named = next((p.containerPort for p in container.ports if p.name == port), None)
+        if named is None and port.isdigit():
+            named = int(port)
+        if named is None:
+            raise _BadPort(f"couldn't find port: {port} in container {container.name}")
+        number = named
+    if not 0 < number < 65536:
+        raise _BadPort(f"invalid port number: {number}")
+    return number
+
+
+async def _tcp(host: str, port: int, timeout: float) -> Answer:
+    try:
+        async with asyncio.timeout(timeout):
+            _, writer = await asyncio.open_connection(host, port)
+    except TimeoutError:
+        return Answer(False, f"dial tcp {host}:{port}: i/o timeout")
+    except OSError as error:
+        return Answer(False, f"dial tcp {host}:{port}: connect: {_reason(error)}")
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+    return Answer(True)
+
+
+def _dial(error: Exception, host: str, port: int) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"dial tcp {host}:{port}: connect: {_reason(error.os_error)}"
+    return str(error) or type(error).__name__
+
+
+def _reason(error: OSError) -> str:
+    """As Go words it: lower case, without the number."""
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
+    return (error.strerror or str(error)).lower()
+
+
+_UNVERIFIED = ssl.create_default_context()
+_UNVERIFIED.check_hostname = False
+_UNVERIFIED.verify_mode = ssl.CERT_NONE

@@ -1,0 +1,147 @@
+"""All the wiring of a kubelet."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+from kube import daemon
+from kube.api.core import Service
+from kube.client.events import EventRecorder
+from kube.client.flags import connect
+from kube.client.informer import Informers
+from kube.kubelet import machine, node_api
+from kube.kubelet.docker import DockerRuntime
+from kube.kubelet.fake import FakeRuntime
+from kube.kubelet.images import Images
+from kube.kubelet.kubelet import Kubelet
+from kube.kubelet.node import NodeAgent, NodeFacts, capacity
+from kube.kubelet.options import Options
+from kube.kubelet.pod_worker import Host
+from kube.kubelet.probes import Prober
+from kube.kubelet.runtime import Runtime
+from kube.kubelet.spec import Dns, search_domains
+from kube.kubelet.status_manager import StatusManager
+from kube.kubelet.volumes import Volumes
+
+
+async def run(options: Options) -> None:
+    """Run this node's pods until cancelled; the containers go on without us."""
+    name = options.hostname_override or machine.hostname()
+    facts = NodeFacts(
+        name=name,
+        ip=options.node_ip or machine.address(),
+        machine=machine.inspect(options.root_dir),
+        version=daemon.version(),
+        port=options.port,
+        max_pods=options.max_pods,
+        labels=options.node_labels,
+    )
+    async with (
+        _runtime(options, name) as runtime,
+        connect(options.client, user_agent=f"kubelet/{name}") as (client, sources),
+        _prober(runtime) as prober,
+    ):
+        with _locked(options.root_dir):
+            informers = Informers(sources)
+            pods, services = informers.bound_pods(name), informers.of(Service)
+            recorder = EventRecorder(client, "kubelet", name)
+            statuses = StatusManager(client)
+            host = Host(
+                runtime=runtime,
+                statuses=statuses,
+                recorder=recorder,
+                images=Images(runtime),
+                prober=prober,
+                volumes=Volumes(options.root_dir),
+                services=services.list,
+                ip=facts.ip,
+                pause_image=options.pod_infra_container_image,
+                dns=_dns(options),
+                memory_capacity=facts.machine.memory,
+                allocatable=capacity(facts),
+            )
+            kubelet = Kubelet(name, host, pods, services, statuses, sync_frequency=options.sync_frequency)
+            agent = NodeAgent(
+                client,
+                runtime,
+                recorder,
+                facts,
+                frequency=options.node_status_update_frequency,
+                register=options.register_node,
+            )
+
+            async def engine_answers() -> None:
+                await runtime.info()
+
+            def pods_compared() -> None:
+                if not kubelet.synced:
+                    raise RuntimeError("pods and containers have not been compared yet")
+
+            checks = {"engine": engine_answers, "syncloop": pods_compared}
+            routes = node_api.routes(kubelet, runtime)
+            async with daemon.serve_health(options.address, options.port, checks, routes), asyncio.TaskGroup() as tasks:
+                tasks.create_task(informers.run(), name="informers")
+                tasks.create_task(recorder.run(), name="events")
+                tasks.create_task(statuses.run(), name="statuses")
+                tasks.create_task(agent.run(), name="node")
+                tasks.create_task(kubelet.run(), name="kubelet")
+
+
+@contextlib.asynccontextmanager
+async def _runtime(options: Options, node: str) -> AsyncIterator[Runtime]:
+    runtime: Runtime
+    if options.container_runtime == "fake":
+        runtime = FakeRuntime(node, pod_cidr=options.pod_cidr)
+    else:
+        runtime = DockerRuntime(
+            node,
+            socket=options.docker_endpoint.removeprefix("unix://"),
+            network=options.network,
+            pod_cidr=options.pod_cidr,
+            bridge=options.bridge,
+        )
+    try:
+        yield runtime
+    finally:
+        await runtime.close()
+
+
+@contextlib.asynccontextmanager
+async def _prober(runtime: Runtime) -> AsyncIterator[Prober]:
+    prober = Prober(runtime)
+    try:
+        yield prober
+    finally:
+        await prober.close()
+
+
+@contextlib.contextmanager
+def _locked(root: Path) -> Iterator[None]:
+    """Keep a second kubelet out of the root directory: it would take our pods' volumes for leftovers."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        lock = os.open(root / "kubelet.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise daemon.Fatal(f"cannot use --root-dir={root}: {error.strerror}: choose another directory") from None
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise daemon.Fatal(
+                f"another kubelet uses --root-dir={root}: stop it, or choose another directory"
+            ) from None
+        yield
+    finally:
+        os.close(lock)
+
+
+def _dns(options: Options) -> Dns:
+    searches: list[str] = []
+    with contextlib.suppress(OSError), open("/etc/resolv.conf", encoding="utf-8") as lines:
+        searches = search_domains(lines)
+    return Dns(options.cluster_dns, options.cluster_domain, searches)

@@ -1,0 +1,212 @@
+"""Writes pods' statuses through the apiserver: only what changed, the latest only, never over somebody's newer word.
+
+A write is a PUT of the status with the resourceVersion that it was made from, so an older view can never win; on a
+conflict the pod is read again and the kubelet's part is laid over what is there. Pods of one node are written side by
+side, one write of one pod at a time. When a pod that was deleted has come to its end, its last status is written and
+then the pod itself is deleted, with its uid as a precondition: a new pod of the same name is not touched.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from kube.api import errors
+from kube.api.core import Pod, PodStatus
+from kube.api.meta import Object
+from kube.client.rest import ObjectList
+from kube.client.workqueue import WorkQueue, work
+from kube.kubelet.plan import TERMINAL
+from kube.kubelet.status import OWNED_CONDITIONS
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T", bound=Object)
+LONGEST_WAIT = 5.0
+"""Seconds between tries while the apiserver is away."""
+WORKERS = 16
+
+
+class Api(Protocol):
+    """What the kubelet needs of client.rest.Client."""
+
+    async def get(self, model: type[T], name: str, namespace: str = "") -> T: ...
+    async def list(
+        self, model: type[T], namespace: str = "", *, labels: str = "", fields: str = ""
+    ) -> ObjectList[T]: ...
+    async def create(self, obj: T) -> T: ...
+    async def update(self, obj: T, subresource: str = "") -> T: ...
+    async def delete(
+        self,
+        model: type[T],
+        name: str,
+        namespace: str = "",
+        *,
+        grace_period: int | None = None,
+        uid: str = "",
+        resource_version: str = "",
+    ) -> None: ...
+
+
+@dataclass(slots=True)
+class _Entry:
+    """One pod's status on its way."""
+
+    base: Pod
+    """The pod as it was last read or written."""
+    fresh: bool
+    """Whether `base` holds the status of that revision, so that the status before this kubelet began is known."""
+    status: PodStatus | None = None
+    """What the status should be."""
+    finish: bool = False
+    """Delete the pod once its status is written."""
+
+
+class StatusManager:
+    """The statuses of this node's pods."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._entries: dict[str, _Entry] = {}
+        self._queue = WorkQueue("pod-status", longest_wait=LONGEST_WAIT)
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        await work(self._queue, self._sync, workers=WORKERS, name="pod-status")
+
+    def observe(self, pod: Pod, *, fresh: bool) -> None:
+        """A pod as somebody read it. `fresh`: nobody has written its status since.
+
+        A source may show a status that is older than the pod's (see store.keys.bound_pods_prefix); to write from it is
+        safe, as such a write is a conflict, but it is not what the pod was when this kubelet began.
+        """
+        entry = self._entries.get(pod.metadata.uid)
+        if entry is None:
+            self._entries[pod.metadata.uid] = _Entry(pod, fresh)
+            return
+        if _revision(pod) > _revision(entry.base):
+            entry.base = pod
+        elif not (fresh and not entry.fresh):
+            return
+        entry.fresh = entry.fresh or fresh
+        if entry.status is not None:
+            self._queue.add(pod.metadata.uid)
+
+    def last(self, pod: Pod) -> PodStatus:
+        """The status that was last set or read: what the next one goes on from."""
+        entry = self._entries.get(pod.metadata.uid)
+        if entry is None:
+            return pod.status
+        return entry.base.status if entry.status is None else entry.status
+
+    def fresh(self, pod: Pod) -> bool:
+        """Whether the status that the pod had before this kubelet began is known."""
+        entry = self._entries.get(pod.metadata.uid)
+        return entry is None or entry.fresh
+
+    def set(self, pod: Pod, status: PodStatus) -> None:
+        """Have this status written, unless it is what is there already."""
+        entry = self._entries.get(pod.metadata.uid)
+        if entry is None or (entry.status is not None and _same(entry.status, status)):
+            return
+        entry.status = status
+        self._queue.add(pod.metadata.uid)
+
+    def finish(self, pod: Pod) -> None:
+        """The pod was deleted and nothing of it runs: write its last status, then delete it."""
+        entry = self._entries.get(pod.metadata.uid)
+        if entry is not None and not entry.finish:
+            entry.finish = True
+            self._queue.add(pod.metadata.uid)
+
+    def forget(self, uid: str) -> None:
+        """The pod is gone."""
+        self._entries.pop(uid, None)
+
+    async def refresh(self, node: str) -> None:
+        """Read all pods of the node, and write what others have changed meanwhile. Raises ApiError."""
+        for pod in (await self._api.list(Pod, fields=f"spec.nodeName={node}")).items:
+            if pod.metadata.uid in self._entries:
+                self.observe(pod, fresh=True)
+
+    async def _sync(self, uid: str) -> float | None:
+        entry = self._entries.get(uid)
+        if entry is None:
+            return None
+        try:
+            if not entry.fresh:
+                entry.base, entry.fresh = await self._get(entry), True
+            await self._write(entry)
+            if entry.finish:
+                await self._delete(entry)
+        except errors.NotFound:
+            log.debug("the pod is gone, its status is not written", extra={"pod": entry.base.key})
+            self.forget(uid)
+        return None
+
+    async def _get(self, entry: _Entry) -> Pod:
+        """The pod from the apiserver. Raises NotFound if there is another pod of that name instead."""
+        base = entry.base
+        pod = await self._api.get(Pod, base.name, base.namespace)
+        if pod.metadata.uid != base.metadata.uid:
+            raise errors.not_found("pods", base.name)
+        return pod
+
+    async def _write(self, entry: _Entry) -> None:
+        while (wanted := entry.status) is not None:
+            status = merged(wanted, entry.base.status)
+            if _same(status, entry.base.status):
+                return
+            try:
+                answer = await self._api.update(entry.base.model_copy(update={"status": status}), "status")
+            except errors.Conflict:
+                entry.base = await self._get(entry)
+                continue
+            if answer.metadata.uid != entry.base.metadata.uid:
+                raise errors.not_found("pods", entry.base.name)
+            if _revision(answer) >= _revision(entry.base):
+                entry.base = answer
+            log.debug("wrote a status", extra={"pod": answer.key, "phase": status.phase})
+            if entry.status is wanted:
+                return
+
+    async def _delete(self, entry: _Entry) -> None:
+        meta = entry.base.metadata
+        try:
+            await self._api.delete(Pod, meta.name, meta.namespace, grace_period=0, uid=meta.uid)
+        except errors.Conflict:
+            await self._get(entry)  # another pod of that name: NotFound, and this one is gone
+            raise
+        log.info("deleted a pod that has ended", extra={"pod": entry.base.key})
+
+
+def merged(mine: PodStatus, present: PodStatus) -> PodStatus:
+    """The kubelet's status laid over what is there: others' conditions stay, and an end stays an end."""
+    status = mine.model_copy()
+    others = [c for c in present.conditions if c.type not in OWNED_CONDITIONS]
+    owned = {c.type: c for c in present.conditions}
+    conditions = []
+    for condition in mine.conditions:
+        if condition.type not in OWNED_CONDITIONS:
+            continue
+        before = owned.get(condition.type)
+        if before is not None and before.status == condition.status and before.lastTransitionTime:
+            condition = condition.model_copy(update={"lastTransitionTime": before.lastTransitionTime})
+        conditions.append(condition)
+    status.conditions = conditions + others
+    status.startTime = present.startTime or mine.startTime
+    status.nominatedNodeName = present.nominatedNodeName
+    if present.phase in TERMINAL:
+        # Ended by somebody else (an eviction), or before this kubelet began: nothing brings it back.
+        status.phase, status.reason, status.message = present.phase, present.reason, present.message
+    return status
+
+
+def _same(left: PodStatus, right: PodStatus) -> bool:
+    return left.to_json() == right.to_json()
+
+
+def _revision(pod: Pod) -> int:
+    text = pod.metadata.resourceVersion
+    return int(text) if text.isdigit() else 0
