@@ -1,0 +1,232 @@
+"""The loop over the store in memory, with an API that fails, lies and is late, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+import pytest
+
+from kube.api import errors
+from kube.api.core import ContainerPort, Event, Node, Pod
+from kube.api.meta import Object
+from kube.client.events import EventRecorder
+from kube.client.informer import Informers
+from kube.client.source import EtcdSources
+from kube.scheduler.scheduler import Scheduler
+from kube.scheduler.server import build
+from tests.memory_api import MemoryApi
+from tests.objects import node, pod
+
+pytestmark = pytest.mark.looptime
+
+
+@dataclass
+class Cluster:
+    api: MemoryApi
+    scheduler: Scheduler
+
+    async def pods(self) -> dict[str, str]:
+        """Where each pod is."""
+        return {each.name: each.spec.nodeName for each in (await self.api.list(Pod)).items}
+
+    async def events(self, reason: str) -> list[str]:
+        return sorted(e.message for e in (await self.api.list(Event)).items if e.reason == reason)
+
+
+@contextlib.asynccontextmanager
+async def running(api: MemoryApi) -> AsyncIterator[Cluster]:
+    """A scheduler, started after whatever is in the API already."""
+    informers = Informers(EtcdSources(api.store))
+    recorder = EventRecorder(api, "default-scheduler")
+    scheduler = build(api, informers, recorder, seed=1)
+    tasks = [asyncio.ensure_future(informers.run()), asyncio.ensure_future(recorder.run())]
+    await informers.synced()
+    tasks.append(asyncio.ensure_future(scheduler.run()))
+    try:
+        yield Cluster(api, scheduler)
+    finally:
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(isinstance(result, asyncio.CancelledError) for result in results), results
+
+
+@pytest.fixture
+def api() -> MemoryApi:
+    return MemoryApi()
+
+
+async def settle(seconds: float = 1.0) -> None:
+    """Let virtual time pass."""
+    await asyncio.sleep(seconds)
+
+
+async def create(api: MemoryApi, *objects: Object) -> None:
+    for each in objects:
+        await api.create(each)
+
+
+async def test_pods_are_bound_and_told_of(api: MemoryApi) -> None:
+    await create(api, node("n1"), pod("before"))
+    async with running(api) as cluster:
+        await create(api, pod("after"))
+        await settle()
+        assert await cluster.pods() == {"before": "n1", "after": "n1"}
+        assert "Successfully assigned default/after to n1" in await cluster.events("Scheduled")
+
+
+async def test_a_pod_that_fits_nowhere_says_why_and_is_placed_when_a_node_comes(api: MemoryApi) -> None:
+    await create(api, node("small", cpu="1"), pod("big", requests={"cpu": "2"}))
+    async with running(api) as cluster:
+        await settle()
+        (condition,) = (await api.get(Pod, "big", "default")).status.conditions
+        words = "0/1 nodes are available: 1 Insufficient cpu."
+        assert (condition.type, condition.status, condition.reason) == ("PodScheduled", "False", "Unschedulable")
+        assert condition.message == words
+        assert await cluster.events("FailedScheduling") == [words]
+        await create(api, node("large", cpu="4"))
+        await settle(2)
+        assert await cluster.pods() == {"big": "large"}
+
+
+async def test_a_pod_that_fits_nowhere_blocks_nobody_and_its_status_is_written_once(api: MemoryApi) -> None:
+    await create(api, node("n", cpu="1"), pod("big", requests={"cpu": "2"}))
+    async with running(api) as cluster:
+        for number in range(5):
+            await create(api, pod(f"small-{number}"))
+            await settle()
+        assert (await cluster.pods()).pop("big") == ""
+        assert list((await cluster.pods()).values()).count("n") == 5
+        assert [verb for verb, _, key in api.writes if key == "default/big"] == ["create", "update status"]
+
+
+async def test_room_that_a_pod_leaves_is_given_to_the_one_that_waits(api: MemoryApi) -> None:
+    leaving = pod("first", node="n", requests={"cpu": "1"})
+    await create(api, node("n", cpu="1"), leaving, pod("second", requests={"cpu": "1"}))
+    async with running(api) as cluster:
+        await settle(5)
+        assert (await cluster.pods())["second"] == ""
+        await api.delete(Pod, "first", "default", grace_period=0)
+        await settle(0.5)
+        assert await cluster.pods() == {"second": "n"}
+
+
+@pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
+async def test_a_pod_that_has_ended_takes_no_room(api: MemoryApi, phase: str) -> None:
+    await create(api, node("n", cpu="1"), pod("done", node="n", phase=phase, requests={"cpu": "1"}))
+    await create(api, pod("next", requests={"cpu": "1"}))
+    async with running(api) as cluster:
+        await settle()
+        assert (await cluster.pods())["next"] == "n"
+
+
+async def test_pods_of_other_schedulers_and_pods_that_go_are_left_alone(api: MemoryApi) -> None:
+    theirs, going, gated = pod("theirs"), pod("going", deleting=True), pod("gated")
+    theirs.spec.schedulerName = "mine"
+    gated = Pod.parse({**gated.to_dict(), "spec": {**gated.spec.to_dict(), "schedulingGates": [{"name": "wait"}]}})
+    going.metadata.finalizers = ["example.com/wait"]
+    await create(api, node("n"), theirs, going, gated)
+    async with running(api) as cluster:
+        await settle()
+        assert set((await cluster.pods()).values()) == {""}
+
+
+async def test_one_host_port_is_given_to_one_pod_a_node(api: MemoryApi) -> None:
+    port = ContainerPort(hostPort=8080, containerPort=80)
+    await create(api, node("a"), node("b"), *[pod(f"p{i}", ports=[port]) for i in range(3)])
+    async with running(api) as cluster:
+        await settle()
+        assert sorted((await cluster.pods()).values()) == ["", "a", "b"]
+
+
+def once(verb: str, why: Exception, times: int = 1) -> Callable[[str, type[Object], str], Exception | None]:
+    """A fault of so many requests of a verb."""
+    left = [times]
+
+    def fault(asked: str, model: type[Object], key: str) -> Exception | None:
+        if asked != verb or not left[0]:
+            return None
+        left[0] -= 1
+        return why
+
+    return fault
+
+
+GONE_DARK = errors.ServiceUnavailable("cannot reach the apiserver")
+
+
+async def test_a_binding_whose_answer_was_lost_is_no_second_binding(api: MemoryApi) -> None:
+    await create(api, node("a"), node("b"))
+    api.fail_after = once("bind", GONE_DARK)
+    async with running(api) as cluster:
+        await create(api, pod("p"))
+        await settle(3)
+        assert [verb for verb, _, _ in api.writes].count("bind") == 1
+        assert (await cluster.pods())["p"] in ("a", "b")
+
+
+async def test_while_the_api_is_away_room_stays_taken_and_then_the_binding_is_written(api: MemoryApi) -> None:
+    await create(api, node("n", cpu="1"))
+    api.fail_before = once("bind", GONE_DARK, times=4)
+    async with running(api) as cluster:
+        await create(api, pod("p", requests={"cpu": "1"}))
+        await settle(0.2)
+        await create(api, pod("q", requests={"cpu": "1"}))
+        await settle(10)
+        assert await cluster.pods() == {"p": "n", "q": ""}
+
+
+async def test_a_conflict_is_settled_by_the_watch(api: MemoryApi) -> None:
+    """Somebody else bound the pod a moment earlier: their node counts it, ours does not."""
+    await create(api, node("ours", cpu="1"), node("theirs", cpu="1", unschedulable=True))
+    api.fail_before = once("bind", errors.conflict("pods", "p", "it is already assigned"))
+    async with running(api) as cluster:
+        created = await api.create(pod("p", requests={"cpu": "1"}))
+        await settle(0.01)
+        await api.bind(created, "theirs")
+        await create(api, pod("q", requests={"cpu": "1"}))
+        await settle(3)
+        assert await cluster.pods() == {"p": "theirs", "q": "ours"}
+
+
+async def test_a_conflict_without_a_cause_is_tried_again(api: MemoryApi) -> None:
+    await create(api, node("n"))
+    api.fail_before = once("bind", errors.conflict("pods", "p"))
+    async with running(api) as cluster:
+        await create(api, pod("p"))
+        await settle(5)
+        assert await cluster.pods() == {"p": "n"}
+
+
+async def test_a_refused_binding_is_told_and_tried_again(api: MemoryApi) -> None:
+    await create(api, node("n"))
+    api.fail_before = once("bind", errors.Forbidden("no"))
+    async with running(api) as cluster:
+        await create(api, pod("p"))
+        await settle(5)
+        assert await cluster.pods() == {"p": "n"}
+        assert await cluster.events("FailedScheduling") == ["Binding to n failed: no"]
+
+
+async def test_a_scheduler_that_is_killed_and_started_again_never_over_commits(api: MemoryApi) -> None:
+    await create(api, *[node(f"n{i}", cpu="2") for i in range(3)])
+    await create(api, *[pod(f"p{i}", requests={"cpu": "1"}) for i in range(10)])
+    for after in (0.0, 0.0, 0.001, 5.0):
+        async with running(api):
+            await settle(after)
+    placed = [each.spec.nodeName for each in (await api.list(Pod)).items if each.spec.nodeName]
+    assert sorted(placed) == ["n0", "n0", "n1", "n1", "n2", "n2"]
+
+
+async def test_a_node_that_goes_dark_gets_no_more_pods(api: MemoryApi) -> None:
+    await create(api, node("n"))
+    async with running(api) as cluster:
+        dark = await api.get(Node, "n")
+        dark.status.conditions[0].status = "Unknown"
+        await api.update(dark, "status")
+        await create(api, pod("p"))
+        await settle()
+        assert await cluster.events("FailedScheduling") == ["0/1 nodes are available: 1 node(s) were not ready."]
