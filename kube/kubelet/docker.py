@@ -13,18 +13,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any
 
 import docker
-import requests
-from docker.errors import create_api_error_from_http_exception
-from docker.types import CancellableStream
 from docker.utils import parse_repository_tag
 
 from kube.kubelet import docker_objects as objects
-from kube.kubelet.docker_engine import SOCKET, TIMEOUT, Engine, demultiplexed, lowest_oom_score_adj, status
+from kube.kubelet.docker_engine import (
+    SOCKET,
+    TIMEOUT,
+    Engine,
+    Stream,
+    demultiplexed,
+    json_lines,
+    lowest_oom_score_adj,
+    open_stream,
+    status,
+)
 from kube.kubelet.docker_events import Events
 from kube.kubelet.docker_network import ensure_network
 from kube.kubelet.runtime import (
@@ -50,7 +57,6 @@ PULL_SILENCE = 60.0
 """Seconds without progress after which a pull is given up: Kubernetes' --image-pull-progress-deadline."""
 LOG_OPTIONS = {"max-size": "10m", "max-file": "5"}
 """As the kubelet's --container-log-max-size and --container-log-max-files."""
-CHUNK = 64 * 1024
 
 log = logging.getLogger(__name__)
 
@@ -68,12 +74,14 @@ class DockerRuntime:
         bridge: str = "kube0",
         parallel: int = 16,
         timeout: float = TIMEOUT,
+        pull_silence: float = PULL_SILENCE,
     ) -> None:
         self._node = node_name
         self._network, self._pod_cidr, self._bridge = network, pod_cidr, bridge
         self._engine = Engine(socket, parallel=parallel, timeout=timeout)
         self._inspected: dict[str, tuple[str, dict[str, Any]]] = {}  # id -> the state it was in, what inspect said
-        self._events = Events(self._engine, {"label": self._mine()}, self._forget)
+        self._events = Events(self._engine, self._mine(), self._forget)
+        self._pull_silence = pull_silence
         self._score: int | None = None
         self._warned = False
 
@@ -275,13 +283,19 @@ class DockerRuntime:
         output, kept = [], 0
         async with asyncio.timeout(timeout):
             created = await self._engine.call(lambda client: client.exec_create(container_id, list(command)))
-            async with _closing(self._engine.stream(lambda client: _exec(client, created["Id"]))) as batches:
+            async with contextlib.aclosing(self._engine.stream(lambda client: _exec(client, created["Id"]))) as batches:
                 async for batch in batches:
                     for chunk in batch:
                         output.append(chunk[: EXEC_OUTPUT - kept])
                         kept += len(output[-1])
-            result = await self._engine.call(lambda client: client.exec_inspect(created["Id"]))
-        return ExecResult(result["ExitCode"] if result["ExitCode"] is not None else -1, b"".join(output))
+            pause = 0.005
+            # The output may end a moment before the engine knows the exit code.
+            while (
+                code := (await self._engine.call(lambda client: client.exec_inspect(created["Id"])))["ExitCode"]
+            ) is None:
+                await asyncio.sleep(pause)
+                pause *= 2
+        return ExecResult(code, b"".join(output))
 
     async def logs(
         self,
@@ -300,7 +314,9 @@ class DockerRuntime:
             "tail": "all" if tail is None else tail,
             **({"since": f"{since.timestamp():.6f}"} if since else {}),
         }
-        async with _closing(self._engine.stream(lambda client: _logs(client, container_id, params))) as batches:
+        async with contextlib.aclosing(
+            self._engine.stream(lambda client: _logs(client, container_id, params))
+        ) as batches:
             async for batch in batches:
                 if batch:
                     yield b"".join(batch)
@@ -316,15 +332,15 @@ class DockerRuntime:
     async def pull(self, name: str) -> Image:
         repository, tag = parse_repository_tag(full_image_name(name))
         try:
-            async with _closing(
-                self._engine.stream(lambda client: _pull(client, repository, tag), silence=PULL_SILENCE)
+            async with contextlib.aclosing(
+                self._engine.stream(lambda client: _pull(client, repository, tag), silence=self._pull_silence)
             ) as batches:
                 async for batch in batches:
                     for line in batch:
                         if "error" in line:
                             raise _pull_failure(line["error"])
         except TimeoutError:
-            raise RuntimeFailure(f"no progress pulling {name} for {PULL_SILENCE:.0f} s", "ErrImagePull") from None
+            raise RuntimeFailure(f"no progress pulling {name} for {self._pull_silence:g} s", "ErrImagePull") from None
         except RuntimeFailure as error:
             if type(error) is RuntimeFailure and status(error):
                 raise _pull_failure(str(error)) from error
@@ -357,13 +373,6 @@ class DockerRuntime:
         return -1000 if self._score is None else self._score
 
 
-@contextlib.asynccontextmanager
-async def _closing(batches: AsyncIterator[list[Any]]) -> AsyncIterator[AsyncIterator[list[Any]]]:
-    assert isinstance(batches, AsyncGenerator)
-    async with contextlib.aclosing(batches):
-        yield batches
-
-
 def _remove(client: docker.APIClient, id: str) -> None:
     try:
         client.remove_container(id, force=True, v=True)
@@ -380,26 +389,17 @@ def _inspect_image(client: docker.APIClient, name: str) -> dict[str, Any]:
     return inspected
 
 
-def _logs(client: docker.APIClient, id: str, params: dict[str, Any]) -> CancellableStream[bytes]:
-    tty = client.inspect_container(id)["Config"]["Tty"]
-    url = f"{client.base_url}/v{client.api_version}/containers/{id}/logs"
-    # No timeout: a followed log may be silent for ever.
-    response = client.get(url, params=params, stream=True, timeout=(client.timeout, None))
-    try:
-        response.raise_for_status()
-    except requests.HTTPError as error:
-        create_api_error_from_http_exception(error)
-    chunks: Iterator[bytes] = response.raw.stream(CHUNK)
-    return CancellableStream(chunks if tty else demultiplexed(chunks), response)
+def _logs(client: docker.APIClient, id: str, params: dict[str, Any]) -> Stream[bytes]:
+    terminal = client.inspect_container(id)["Config"]["Tty"]
+    return open_stream(client, "GET", f"/containers/{id}/logs", iter if terminal else demultiplexed, params=params)
 
 
-def _exec(client: docker.APIClient, id: str) -> CancellableStream[bytes]:
-    return client.exec_start(id, stream=True)
+def _exec(client: docker.APIClient, id: str) -> Stream[bytes]:
+    return open_stream(client, "POST", f"/exec/{id}/start", demultiplexed, json={"Detach": False, "Tty": False})
 
 
-def _pull(client: docker.APIClient, repository: str, tag: str | None) -> CancellableStream[dict[str, Any]]:
-    stream: CancellableStream[dict[str, Any]] = client.pull(repository, tag, stream=True, decode=True)
-    return stream
+def _pull(client: docker.APIClient, repository: str, tag: str | None) -> Stream[dict[str, Any]]:
+    return open_stream(client, "POST", "/images/create", json_lines, params={"fromImage": repository, "tag": tag})
 
 
 def _pull_failure(words: str) -> RuntimeFailure:

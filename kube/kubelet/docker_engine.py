@@ -12,39 +12,85 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
-import logging
+import json
+import os
 import socket
 import struct
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import docker
 import requests
 import urllib3
-from docker.errors import APIError, DockerException, NotFound
+from docker.errors import APIError, DockerException, NotFound, create_api_error_from_http_exception
 from docker.errors import ImageNotFound as DockerImageNotFound
-from docker.transport import UnixHTTPAdapter
+from docker.transport.unixconn import UnixHTTPAdapter, UnixHTTPConnection, UnixHTTPConnectionPool
 
 from kube.kubelet.runtime import EngineUnavailable, ImageNotFound, NoSuchContainer, RuntimeFailure
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
 
 SOCKET = "/var/run/docker.sock"
 TIMEOUT = 120.0
 """Seconds for a short call: Kubernetes' --runtime-request-timeout."""
+BASE_URL = "http+docker://localhost"
 CAP_SYS_RESOURCE = 24
+CHUNK = 64 * 1024
 
-log = logging.getLogger(__name__)
+
+class Stream(Generic[T]):
+    """A response of the engine without an end, or with a distant one, that one thread reads.
+
+    (The docker package's own streams are not used: the one of `exec` may lose what comes right behind the headers,
+    that of a pull cannot be interrupted, and none closes its connection.)
+    """
+
+    def __init__(self, response: requests.Response, decode: Callable[[Iterator[bytes]], Iterator[T]]) -> None:
+        self._response = response
+        self._decode = decode
+        # The same connection once more, to be shut from another thread whatever state the reader has it in.
+        self._wire = socket.socket(fileno=os.dup(response.raw.fileno()))
+
+    def __iter__(self) -> Iterator[T]:
+        return self._decode(self._response.raw.stream(CHUNK))
+
+    def interrupt(self) -> None:
+        """End the reading, from another thread."""
+        with contextlib.suppress(OSError):  # the reader came to its end by itself
+            self._wire.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Let go of the connection; only the thread that reads may."""
+        self._wire.close()
+        self._response.close()
 
 
-class Stream(Protocol[T_co]):
-    """What a thread reads item by item; `close` from another thread ends the reading. docker's CancellableStream."""
-
-    def __iter__(self) -> Iterator[T_co]: ...
-    def close(self) -> None: ...
+def open_stream(
+    client: docker.APIClient,
+    method: str,
+    path: str,
+    decode: Callable[[Iterator[bytes]], Iterator[T]],
+    *,
+    params: Mapping[str, Any] | None = None,
+    json: Any = None,
+) -> Stream[T]:
+    """Make a request whose answer is a stream. Raises what every call of the docker package does."""
+    response = client.request(
+        method,
+        f"{client.base_url}/v{client.api_version}{path}",
+        params=params,
+        json=json,
+        headers={"Connection": "close"},  # it is not worth a place in the pool
+        stream=True,
+        timeout=(client.timeout, None),  # it may be silent for ever
+    )
+    try:
+        response.raise_for_status()
+    except requests.HTTPError as error:
+        create_api_error_from_http_exception(error)
+    return Stream(response, decode)
 
 
 class Engine:
@@ -63,8 +109,8 @@ class Engine:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, function)
 
     async def stream(
-        self, open_stream: Callable[[docker.APIClient], Stream[T]], *, silence: float | None = None
-    ) -> AsyncIterator[list[T]]:
+        self, opened: Callable[[docker.APIClient], Stream[T]], *, silence: float | None = None
+    ) -> AsyncGenerator[list[T], None]:
         """Batches of what the stream gives. The first batch is empty: it says that the stream is open.
 
         The thread that reads waits while the consumer is behind. Closing this generator closes the stream. Raises
@@ -74,7 +120,7 @@ class Engine:
 
         def read() -> None:
             try:
-                self._run(lambda client: feed.read(open_stream(client)))
+                self._run(lambda client: feed.read(opened(client)))
             except Exception as error:  # noqa: BLE001 - the thread's boundary: the consumer raises it
                 feed.finish(error)
             else:
@@ -108,17 +154,50 @@ class Engine:
             return self._client
 
 
-class _OnePool(UnixHTTPAdapter):
+class _Connection(UnixHTTPConnection):
+    """docker's own leaves its socket to the garbage collector when nobody listens."""
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        try:
+            self.sock.settimeout(self.timeout)
+            self.sock.connect(self.unix_socket)
+        except OSError:
+            self.close()
+            raise
+
+
+class _Pool(UnixHTTPConnectionPool):
+    def _new_conn(self) -> Any:
+        seconds: Any = self.timeout
+        return _Connection(self.base_url, self.socket_path, seconds)
+
+
+class _Adapter(UnixHTTPAdapter):
     """One pool of connections for the engine. docker's own adapter keeps one for each URL, and so reuses none."""
 
-    def get_connection(self, url: Any, proxies: Any = None) -> Any:
-        return super().get_connection("http+docker://localhost", proxies)
+    def __init__(self, path: str, timeout: int, connections: int) -> None:
+        super().__init__(f"http+unix://{path}", timeout)
+        self._pool = _Pool(BASE_URL, path, timeout, connections)
+
+    def get_connection(self, url: Any, proxies: Any = None) -> _Pool:
+        return self._pool
+
+    def close(self) -> None:
+        super().close()
+        self._pool.close()
 
 
 def connect(path: str, timeout: float, connections: int) -> docker.APIClient:
     """A client that speaks the engine's own version of its API."""
-    client = docker.APIClient(f"unix://{path}", timeout=int(timeout))
-    client.mount("http+docker://", _OnePool(f"http+unix://{path}", int(timeout), 1, connections))
+    with contextlib.closing(_client(path, timeout, 1, "1.41")) as unversioned:
+        version = unversioned.version(api_version=False)["ApiVersion"]
+    return _client(path, timeout, connections, version)
+
+
+def _client(path: str, timeout: float, connections: int, version: str) -> docker.APIClient:
+    client = docker.APIClient(f"unix://{path}", version, timeout=int(timeout))
+    client.mount("http+docker://", _Adapter(path, int(timeout), connections))
     # A proxy or .netrc of the kubelet's environment has no part in this, and looking for them takes time.
     client.trust_env = False
     return client
@@ -199,19 +278,23 @@ class _Feed(Generic[T]):
             self._stream = stream
             self._opened = True
             closed = self._closed
-        if closed:
-            _shut(stream)
-            return
-        self._wake()
-        for item in stream:
+        try:
+            if closed:
+                return
+            self._wake()
+            for item in stream:
+                with self._room:
+                    self._room.wait_for(lambda: self._closed or len(self._items) < self.LIMIT)
+                    if self._closed:
+                        return
+                    self._items.append(item)
+                    first = len(self._items) == 1
+                if first:
+                    self._wake()
+        finally:
             with self._room:
-                self._room.wait_for(lambda: self._closed or len(self._items) < self.LIMIT)
-                if self._closed:
-                    return
-                self._items.append(item)
-                first = len(self._items) == 1
-            if first:
-                self._wake()
+                self._stream = None
+            stream.close()
 
     def finish(self, error: Exception | None) -> None:
         with self._room:
@@ -250,16 +333,9 @@ class _Feed(Generic[T]):
         with self._room:
             self._closed = True
             self._items = []
-            stream, ended = self._stream, self._ended
             self._room.notify()
-        if stream and not ended:
-            _shut(stream)
-
-
-def _shut(stream: Stream[Any]) -> None:
-    # The reader may be closing it at this very moment, from its end.
-    with contextlib.suppress(OSError, AttributeError, ValueError):
-        stream.close()
+            if self._stream:
+                self._stream.interrupt()
 
 
 def demultiplexed(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -281,3 +357,13 @@ def demultiplexed(chunks: Iterable[bytes]) -> Iterator[bytes]:
         rest = data[at:]
         if out:
             yield b"".join(out)
+
+
+def json_lines(chunks: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    """JSON objects, one a line."""
+    rest = b""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from (json.loads(line) for line in lines if line.strip())
+    if rest.strip():
+        yield json.loads(rest)

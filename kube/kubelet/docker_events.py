@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
+import docker
+
 from kube.kubelet.changes import Changes
-from kube.kubelet.docker_engine import Engine
+from kube.kubelet.docker_engine import Engine, Stream, json_lines, open_stream
 from kube.kubelet.docker_objects import pod_id
 from kube.kubelet.runtime import Change, EngineUnavailable, RuntimeFailure
 
@@ -27,9 +30,9 @@ log = logging.getLogger(__name__)
 class Events:
     """The engine's container events, for those with a given label."""
 
-    def __init__(self, engine: Engine, filters: dict[str, str], forget: Callable[[str | None], None]) -> None:
+    def __init__(self, engine: Engine, label: str, forget: Callable[[str | None], None]) -> None:
         self._engine = engine
-        self._filters = {**filters, "type": "container", "event": list(ACTIONS)}
+        self._filters = {"label": [label], "type": ["container"], "event": list(ACTIONS)}
         self._forget = forget
         self._changes = Changes()
         self._waiting: dict[str, set[asyncio.Event]] = {}
@@ -73,9 +76,7 @@ class Events:
         pause, lost = FIRST_PAUSE, False
         while True:
             try:
-                stream = self._engine.stream(lambda client: client.events(filters=self._filters, decode=True))
-                assert isinstance(stream, AsyncGenerator)
-                async with contextlib.aclosing(stream):
+                async with contextlib.aclosing(self._engine.stream(self._open)) as stream:
                     async for batch in stream:
                         if not self._changes.connected:
                             log.log(logging.INFO if lost else logging.DEBUG, "listening to the engine's events")
@@ -96,6 +97,9 @@ class Events:
             lost = True
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
+
+    def _open(self, client: docker.APIClient) -> Stream[dict[str, Any]]:
+        return open_stream(client, "GET", "/events", json_lines, params={"filters": json.dumps(self._filters)})
 
     def _all(self) -> None:
         self._forget(None)

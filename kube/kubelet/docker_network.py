@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import logging
+import sys
 from typing import Any
 
 import docker
@@ -20,6 +22,10 @@ def ensure_network(client: docker.APIClient, name: str, cidr: str, bridge: str) 
     """Create the network unless it is there. Raises RuntimeFailure when it is there with another range."""
     found = _ranges(client, name)
     if found is None:
+        if taken := conflict(cidr, _read("/proc/net/route"), _read("/etc/resolv.conf")):
+            raise RuntimeFailure(
+                f"the pod network {name} cannot have the range {cidr}: {taken}; give another as --pod-cidr"
+            )
         try:
             client.create_network(name, **network_options(cidr, bridge, default_mtu()), check_duplicate=True)
         except APIError as error:
@@ -67,12 +73,50 @@ def _why(name: str, cidr: str, bridge: str, words: str) -> str:
     return f"cannot create the pod network {name}, {cidr}, bridge {bridge}: {words}"
 
 
+def conflict(cidr: str, routes: str, resolver: str) -> str:
+    """What this machine already has inside the range, from its /proc/net/route and /etc/resolv.conf; "" if nothing.
+
+    A route that is wider than the range is none: the bridge's own is more specific and wins.
+    """
+    pods = ipaddress.ip_network(cidr)
+    for fields in _routes(routes):
+        target, gateway, mask = (_address(fields[at]) for at in (1, 2, 7))
+        network = ipaddress.IPv4Network(f"{target}/{mask}")
+        if network.prefixlen and network.overlaps(pods) and network.prefixlen >= pods.prefixlen:
+            return f"a route of this machine leads to {network} by {fields[0]}"
+        if int(gateway) and gateway in pods:
+            return f"it covers this machine's gateway {gateway}"
+    for line in resolver.splitlines():
+        match line.split():
+            case ["nameserver", server, *_] if _within(server, pods):
+                return f"it covers this machine's name server {server}"
+    return ""
+
+
+def _within(address: str, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(address) in network
+    return False
+
+
 def default_mtu() -> int:
     """The MTU of the default route: a pod's larger packets would not leave the machine."""
-    with contextlib.suppress(OSError, ValueError), open("/proc/net/route") as routes:
-        for line in routes:
-            fields = line.split()
-            if len(fields) > 7 and fields[1] == fields[7] == "00000000":
-                with open(f"/sys/class/net/{fields[0]}/mtu") as mtu:
-                    return int(mtu.read())
+    for fields in _routes(_read("/proc/net/route")):
+        if fields[1] == fields[7] == "00000000":
+            with contextlib.suppress(ValueError):
+                return int(_read(f"/sys/class/net/{fields[0]}/mtu"))
     return DEFAULT_MTU
+
+
+def _routes(text: str) -> list[list[str]]:
+    return [fields for line in text.splitlines()[1:] if len(fields := line.split()) > 7]
+
+
+def _address(hexadecimal: str) -> ipaddress.IPv4Address:
+    return ipaddress.IPv4Address(int(hexadecimal, 16).to_bytes(4, sys.byteorder))
+
+
+def _read(path: str) -> str:
+    with contextlib.suppress(OSError), open(path) as file:
+        return file.read()
+    return ""
