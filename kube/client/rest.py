@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
+import os
 import random
 import ssl as tls
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -25,6 +27,8 @@ from kube.api import core, errors, resources
 from kube.api.meta import ListMeta, Model, Object
 from kube.client import kubeconfig as kubeconfigs
 from kube.client.watch import WatchEvent, parse_line, problem
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T", bound=Object)
 
@@ -59,6 +63,26 @@ class _ListPage(Model, Generic[T]):
 
     metadata: ListMeta = ListMeta()
     items: list[T] | None = None
+
+
+def _parse_page(model: type[T], body: bytes, lenient: bool) -> _ListPage[T]:
+    """All at once, and only if that fails one by one."""
+    try:
+        return _ListPage[model].model_validate_json(body)  # type: ignore[valid-type]  # a type at run time
+    except ValidationError:
+        if not lenient:
+            raise
+    raw = orjson.loads(body)
+    items = []
+    for each in raw.pop("items", None) or []:
+        try:
+            items.append(model.parse(each))
+        except ValidationError as error:
+            name = each.get("metadata", {}).get("name") if isinstance(each, dict) else each
+            log.error("left out an object that cannot be read", extra={"object": name, "error": problem(error)})
+    page = _ListPage[T].model_validate_json(orjson.dumps(raw))
+    page.items = items
+    return page
 
 
 class Client:
@@ -106,17 +130,23 @@ class Client:
         """One object. Raises NotFound."""
         return self._parse(model, await self._request("GET", resources.of(model).path(namespace, name)))
 
-    async def list(self, model: type[T], namespace: str = "", *, labels: str = "", fields: str = "") -> ObjectList[T]:
-        """All objects of a kind (in a namespace), as of one moment, however many pages it takes."""
+    async def list(
+        self, model: type[T], namespace: str = "", *, labels: str = "", fields: str = "", lenient: bool = False
+    ) -> ObjectList[T]:
+        """All objects of a kind (in a namespace), as of one moment, however many pages it takes.
+
+        `lenient`: objects that cannot be read are left out, and logged; otherwise they are an InternalError.
+        """
         path = resources.of(model).path(namespace)
         query = {"labelSelector": labels, "fieldSelector": fields, "limit": str(PAGE)}
         items: list[T] = []
         while True:
             body = await self._request("GET", path, query)
             try:
-                page = _ListPage[model].model_validate_json(body)  # type: ignore[valid-type]  # a type at run time
-            except ValidationError as error:
-                raise errors.InternalError(f"{self.server}{path}: not a list: {problem(error)}") from None
+                page = _parse_page(model, body, lenient)
+            except (ValidationError, ValueError) as error:
+                what = problem(error) if isinstance(error, ValidationError) else str(error)
+                raise errors.InternalError(f"{self.server}{path}: not a list of {model.kind}: {what}") from None
             items += page.items or []
             if not page.metadata.continue_:
                 return ObjectList(items, page.metadata.resourceVersion)
@@ -278,7 +308,9 @@ class Client:
         return URL(f"{text}?{urlencode(given)}" if given else text, encoded=True)
 
     def _unreachable(self, error: Exception) -> errors.ServiceUnavailable:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        # OpenSSL's error numbers are its own.
+        number = error.errno if isinstance(error, OSError) and not isinstance(error, aiohttp.ClientSSLError) else None
+        reason = os.strerror(number).lower() if number and number > 0 else str(error) or type(error).__name__
         return errors.ServiceUnavailable(f"cannot reach the apiserver at {self.server}: {reason}")
 
 

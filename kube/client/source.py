@@ -167,7 +167,7 @@ class ApiSource(Source[T]):
         self._fields = fields
 
     async def list(self) -> tuple[list[T], int]:
-        found = await self._client.list(self._model, self._namespace, fields=self._fields)
+        found = await self._client.list(self._model, self._namespace, fields=self._fields, lenient=True)
         return found.items, revision_of(found.resourceVersion)
 
     async def watch(self, revision: int) -> AsyncGenerator[Batch[T], None]:
