@@ -28,6 +28,8 @@ class Settings:
     pod_range: str = "10.244.0.0/16"
     pod_network: str = "kube-pods"
     """The Docker network that pods are on."""
+    bridge: str = "kube0"
+    """The network interface of that network."""
     etcd_port: int = 2379
     etcd_peer_port: int = 2380
     apiserver_port: int = 8080

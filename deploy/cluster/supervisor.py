@@ -7,6 +7,7 @@ whenever it ends. supervisord and all that it starts carry the cluster's directo
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
 import subprocess
@@ -107,7 +108,7 @@ class Supervisor:
     def running(self) -> bool:
         """Whether it answers."""
         try:
-            self._call().getState()
+            self._call("getState")
         except (OSError, xmlrpc.client.Error):
             return False
         return True
@@ -150,18 +151,17 @@ class Supervisor:
 
     def _reload(self) -> None:
         """Take over a changed configuration; a program whose lines changed is stopped."""
-        call = self._call()
-        ((added, changed, removed),) = call.reloadConfig()
+        ((added, changed, removed),) = self._call("reloadConfig")
         for name in [*changed, *removed]:
-            call.stopProcessGroup(name)
-            call.removeProcessGroup(name)
+            self._call("stopProcessGroup", name)
+            self._call("removeProcessGroup", name)
         for name in [*added, *changed]:
-            call.addProcessGroup(name)
+            self._call("addProcessGroup", name)
 
     def start_program(self, name: str) -> bool:
         """Start a program. False if it runs already."""
         try:
-            self._call().startProcess(name, False)
+            self._call("startProcess", name, False)
         except xmlrpc.client.Fault as fault:
             if fault.faultCode != Faults.ALREADY_STARTED:
                 raise Failed(f"{name} does not start: {fault.faultString}") from fault
@@ -171,7 +171,7 @@ class Supervisor:
     def stop_program(self, name: str) -> None:
         """Stop a program and wait for its end; no error if it does not run."""
         with suppress(xmlrpc.client.Fault, OSError):
-            self._call().stopProcess(name)
+            self._call("stopProcess", name)
 
     def state(self, name: str) -> str:
         """RUNNING, STARTING, BACKOFF (it ended and is started again), STOPPED, …"""
@@ -191,7 +191,7 @@ class Supervisor:
     def shutdown(self) -> None:
         """Stop every program, and supervisord itself, and what a killed one left; no error if none runs."""
         with suppress(OSError, xmlrpc.client.Error):
-            self._call().shutdown()
+            self._call("shutdown")
             deadline = time.monotonic() + 60
             while self.running() and time.monotonic() < deadline:
                 time.sleep(0.05)
@@ -200,12 +200,16 @@ class Supervisor:
             (self.run / name).unlink(missing_ok=True)
 
     def _info(self, name: str) -> dict[str, Any]:
-        info: dict[str, Any] = self._call().getProcessInfo(name)
+        info: dict[str, Any] = self._call("getProcessInfo", name)
         return info
 
-    def _call(self) -> Any:
+    def _call(self, method: str, *arguments: object) -> Any:
         transport = SupervisorTransport(None, None, f"unix://{self._socket}")
-        return xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport).supervisor
+        try:
+            with xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport) as proxy:
+                return getattr(proxy.supervisor, method)(*arguments)
+        except http.client.HTTPException as error:  # it ended while it was asked
+            raise ConnectionError(f"supervisord does not answer: {error!r}") from error
 
 
 def marked(run: Path | None = None) -> Iterator[tuple[int, str]]:

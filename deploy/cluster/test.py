@@ -23,7 +23,7 @@ from deploy.cluster.steps import Failed, Steps
 from deploy.cluster.up import have_images
 
 SERVERS = Settings(
-    run=CHECKOUT / ".run/test", node="test-servers", etcd_port=12379, etcd_peer_port=12380, shared_etcd=False
+    run=CHECKOUT / ".run/test", node="test-servers", etcd_port=26379, etcd_peer_port=26380, shared_etcd=False
 )
 
 
