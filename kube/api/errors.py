@@ -245,8 +245,19 @@ class FieldError:
         return f"{self.field}: {self.body}"
 
 
+class Verbatim(str):
+    """A value that is printed as it stands."""
+
+
 def quote(value: object) -> str:
-    """A value as upstream prints it inside a message: strings quoted, the rest as JSON."""
+    """A value as upstream prints it inside a message: text quoted, maps and lists of text as Go writes them."""
+    if isinstance(value, Verbatim):
+        return str(value)
+    if isinstance(value, dict) and all(isinstance(item, str) for item in value.values()):
+        items = ", ".join(f"{quote(name)}:{quote(value[name])}" for name in sorted(value))
+        return f"map[string]string{{{items}}}" if value else "map[string]string(nil)"
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return f"[]string{{{', '.join(map(quote, value))}}}" if value else "[]string(nil)"
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str)
 
 
@@ -261,8 +272,8 @@ def invalid(field: str, value: object, detail: str) -> FieldError:
 
 
 def not_supported(field: str, value: object, supported: Sequence[str]) -> FieldError:
-    """The value is none of the few that are allowed."""
-    allowed = ", ".join(quote(v) for v in sorted(supported))
+    """The value is none of the few that are allowed, which are named in this order."""
+    allowed = ", ".join(quote(v) for v in supported)
     return FieldError(
         "FieldValueNotSupported", field, f"Unsupported value: {quote(value)}: supported values: {allowed}"
     )
