@@ -160,7 +160,7 @@ class Verbs:
         defaults.apply(obj)
         taken: set[str] = set()
         tries = 0
-        home = await self._namespace(resource, namespace, meta.name, self.cache.entry) if namespace else []
+        home = [await self._namespace(resource, namespace, meta.name, self.cache.entry)] if namespace else []
         while True:
             if generated:
                 meta.name = generate_name(meta.generateName)
@@ -178,7 +178,7 @@ class Verbs:
             if result.succeeded:
                 return codec.splice_revision(value, result.revision)
             if namespace:
-                home = await self._namespace(resource, namespace, meta.name)
+                home = [await self._namespace(resource, namespace, meta.name)]
             if key in result.current:
                 tries += 1
                 if not generated or tries >= GENERATED_NAME_TRIES:
@@ -219,7 +219,8 @@ class Verbs:
                 new = change(old.clone())
                 self._prepare(resource, strategy, new, old, kv, subresource)
                 strategy.allocate(new, old, taken)
-                _raise_invalid(resource, new, strategy.validate_update(new, old))
+                if subresource != "binding":  # which sets what nobody else may: bind() has checked it
+                    _raise_invalid(resource, new, strategy.validate_update(new, old))
             except errors.ApiError:
                 if not from_cache:
                     raise
@@ -362,9 +363,7 @@ class Verbs:
                 tasks.create_task(one(entry))
         return listing
 
-    async def _namespace(
-        self, resource: Resource, namespace: str, name: str, peek: Peek | None = None
-    ) -> list[Compare]:
+    async def _namespace(self, resource: Resource, namespace: str, name: str, peek: Peek | None = None) -> Compare:
         """The condition that the namespace is still as it is now: it is there (or 404), and stays (or 403).
 
         Being a part of the transaction, it leaves no moment in which something can slip into a namespace that is
@@ -384,7 +383,7 @@ class Verbs:
                      "message": f"namespace {namespace} is being terminated"}  # fmt: skip
             error.details["causes"] = [cause]
             raise error
-        return [Compare(key, entry.revision)]
+        return Compare(key, entry.revision)
 
     async def _lease(self, resource: Resource) -> int:
         if not resource.ttl:

@@ -55,6 +55,11 @@ class ServiceStrategy(Strategy):
             for port in new.spec.ports:
                 if port.nodePort in before:
                     port.nodePort = 0
+        if old.spec.type in WITH_NODE_PORT and new.spec.type not in WITH_NODE_PORT:
+            # What only such a type has goes with it, unless the client has set it anew (dropTypeDependentFields).
+            for name in ("externalTrafficPolicy", "healthCheckNodePort", "allocateLoadBalancerNodePorts"):
+                if getattr(new.spec, name) == getattr(old.spec, name):
+                    setattr(new.spec, name, type(new.spec).model_fields[name].default)
 
     def allocate(self, new: Service, old: Service | None, taken: Collection[str]) -> None:
         spec = new.spec
