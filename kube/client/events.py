@@ -33,8 +33,11 @@ SIMILAR, SIMILAR_SECONDS = 10, 600.0
 """So many events that differ in their message only, each within this time of the last, are combined from then on."""
 BURST, REFILL_SECONDS = 25, 300.0
 """Events that one object may have at once from one source, and after how long it may have another."""
-LONGEST_WAIT = 10.0
-"""Seconds between tries to write an event while the apiserver cannot be reached."""
+SHORTEST_WAIT, LONGEST_WAIT = 0.5, 10.0
+"""Seconds between tries to write an event while the apiserver cannot be reached: doubled from the one to the other."""
+
+LONGEST_MESSAGE = 1024
+"""Characters of a message that are kept, as many as the newer form of events allows."""
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -186,24 +189,28 @@ class EventRecorder:
                 log.warning("events are dropped: too many wait to be written", extra={"waiting": QUEUE})
             self._dropped += 1
             return
-        about = reference(obj)
+        try:
+            self._queue.append(self._event(reference(obj), type, reason, message))
+        except Exception:  # the promise: what cannot be told is logged, whatever it is
+            log.exception("cannot tell an event", extra={"reason": reason})
+        else:
+            self._news.set()
+
+    def _event(self, about: ObjectReference, type: EventKind, reason: str, message: str) -> Event:
         at = now()
-        self._queue.append(
-            Event(
-                metadata=ObjectMeta(namespace=about.namespace or "default"),
-                involvedObject=about,
-                reason=reason,
-                message=message[:1024],
-                source=self._source,
-                firstTimestamp=at,
-                lastTimestamp=at,
-                count=1,
-                type=type,
-                reportingComponent=self._source.component,
-                reportingInstance=self._source.host,
-            )
+        return Event(
+            metadata=ObjectMeta(namespace=about.namespace or "default"),
+            involvedObject=about,
+            reason=reason,
+            message=message[:LONGEST_MESSAGE],
+            source=self._source,
+            firstTimestamp=at,
+            lastTimestamp=at,
+            count=1,
+            type=type,
+            reportingComponent=self._source.component,
+            reportingInstance=self._source.host,
         )
-        self._news.set()
 
     async def run(self) -> None:
         """Write what is told, until cancelled."""
@@ -221,7 +228,7 @@ class EventRecorder:
                 self._dropped = 0
 
     async def _write_until_answered(self, correlated: Correlated) -> None:
-        wait = 0.5
+        wait = SHORTEST_WAIT
         while True:
             try:
                 await self._write(correlated)

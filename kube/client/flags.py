@@ -23,6 +23,8 @@ from kube.store.store import Unavailable
 ETCD_SERVERS = "http://127.0.0.1:2379"
 MASTER = "http://127.0.0.1:8080"
 
+ETCD_TIMEOUT = 5.0
+"""Seconds that a read from etcd may take."""
 ETCD_WAIT = 10.0
 """Seconds that etcd may take to answer for the first time."""
 
@@ -97,7 +99,7 @@ async def connect(
         if options.source == "etcd":
             store = _store(options)
             stack.push_async_callback(store.close)
-            await _wait_for_etcd(store, options)
+            await _wait_for_etcd(store)
             sources = EtcdSources(store)
         yield client, sources
 
@@ -108,27 +110,27 @@ def _store(options: ClientOptions) -> EtcdStore:
     try:
         return EtcdStore(
             options.etcd_servers,
+            timeout=ETCD_TIMEOUT,
             ca=options.etcd_cafile,
             cert=options.etcd_certfile,
             key=options.etcd_keyfile,
         )
-    except (ValueError, OSError) as error:
-        raise daemon.Fatal(
-            f"cannot read etcd: {error}: see --etcd-servers and --etcd-cafile, -certfile, -keyfile"
-        ) from None
+    except ValueError as error:
+        raise daemon.Fatal(f"cannot read etcd: {error}: see --etcd-servers") from None
 
 
-async def _wait_for_etcd(store: EtcdStore, options: ClientOptions) -> None:
+async def _wait_for_etcd(store: EtcdStore) -> None:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + ETCD_WAIT
     while True:
         try:
             await store.revision()
             return
+        except OSError as error:
+            raise daemon.Fatal(
+                f"cannot read etcd: {error}: see --etcd-cafile, --etcd-certfile, --etcd-keyfile"
+            ) from None
         except Unavailable as error:
             if loop.time() >= deadline:
-                where = ",".join(options.etcd_servers)
-                raise daemon.Fatal(
-                    f"cannot reach etcd at {where}: {error}: start it, or name another with --etcd-servers"
-                ) from None
+                raise daemon.Fatal(f"cannot reach {error}: start it, or name another with --etcd-servers") from None
         await asyncio.sleep(0.2)

@@ -74,13 +74,12 @@ class _Kubeconfig:
         return Access(server.rstrip("/"), token, context_ssl)
 
     def ssl(self, cluster: Mapping[str, Any], at_cluster: str, user: Mapping[str, Any], at_user: str) -> tls.SSLContext:
-        context = tls.create_default_context()
         authority = self.content(cluster, "certificate-authority", at_cluster)
-        if authority:
-            try:
-                context.load_verify_locations(cadata=authority.decode())
-            except (tls.SSLError, ValueError) as error:
-                raise self.error(f"{at_cluster}.certificate-authority", f"is no certificate: {error}") from None
+        try:
+            # With an authority of its own, the system's are not trusted.
+            context = tls.create_default_context(cadata=authority.decode() or None)
+        except (tls.SSLError, ValueError) as error:
+            raise self.error(f"{at_cluster}.certificate-authority", f"is no certificate: {error}") from None
         if cluster.get("insecure-skip-tls-verify") is True:
             context.check_hostname = False
             context.verify_mode = tls.CERT_NONE
