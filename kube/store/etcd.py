@@ -69,15 +69,18 @@ class EtcdStore:
             start = answer.kvs[-1].key + b"\0"
 
     async def txn(self, compares: Sequence[Compare], ops: Sequence[Op]) -> TxnResult:
-        keys = [_encode(compare.key) for compare in compares]
-        request = rpc.TxnRequest(
-            compare=[
-                rpc.Compare(key=key, target=_MOD, result=_EQUAL, mod_revision=compare.revision)
-                for key, compare in zip(keys, compares, strict=True)
-            ],
-            success=[_request_op(op) for op in ops],
-            failure=[rpc.RequestOp(request_range=rpc.RangeRequest(key=key)) for key in keys],
-        )
+        # Messages are filled in place: that costs a third of building them from parts.
+        request = rpc.TxnRequest()
+        for compare in compares:
+            key = _encode(compare.key)
+            request.compare.add(key=key, target=_MOD, result=_EQUAL, mod_revision=compare.revision)
+            request.failure.add().request_range.key = key
+        for op in ops:
+            if isinstance(op, Put):
+                put = request.success.add().request_put
+                put.key, put.value, put.lease = _encode(op.key), op.value, op.lease
+            else:
+                request.success.add().request_delete_range.key = _encode(op.key)
         answer = await self._etcd.call(TXN, request, repeatable=False)
         if answer.succeeded:
             return TxnResult(True, answer.header.revision)
@@ -171,13 +174,6 @@ def _range(prefix: str) -> tuple[bytes, bytes]:
 
 def _key_value(kv: Any) -> KeyValue:
     return KeyValue(kv.key.decode("utf-8", "surrogateescape"), kv.value, kv.mod_revision, kv.create_revision, kv.lease)
-
-
-def _request_op(op: Op) -> Any:
-    key = _encode(op.key)
-    if isinstance(op, Put):
-        return rpc.RequestOp(request_put=rpc.PutRequest(key=key, value=op.value, lease=op.lease))
-    return rpc.RequestOp(request_delete_range=rpc.DeleteRangeRequest(key=key))
 
 
 def _change(event: Any) -> Change:
