@@ -83,7 +83,7 @@ class Connection:
         self.timeout = timeout
         self.closed = False
         self._endpoints = list(endpoints)
-        self._files = (ca, cert, key)
+        self._root, self._chain, self._key = (Path(name).read_bytes() if name else None for name in (ca, cert, key))
         self._members: list[Member] = []
         self._current: Member | None = None
         self._connecting: asyncio.Task[Member] | None = None
@@ -124,7 +124,7 @@ class Connection:
             async with asyncio.timeout_at(deadline):
                 return await asyncio.shield(self._connecting)
         except TimeoutError:
-            raise Unavailable(f"{self}: no connection within {self.timeout:g} s") from None
+            raise Unavailable(f"{self}: no connection within {self.timeout:g} s{await self._reason()}") from None
         except asyncio.CancelledError:
             self.raise_if_closed()
             raise
@@ -142,6 +142,15 @@ class Connection:
         self._current = next(member for task, member in waiting.items() if task in done)
         return self._current
 
+    async def _reason(self) -> str:
+        """Why there is no connection: a call that does not wait for one is told."""
+        try:
+            await self._members[0].range(rpc.RangeRequest(key=b"\0"), timeout=0.1)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is UNAVAILABLE:
+                return f": {(error.details() or '').rpartition('last error: ')[2]}"
+        return ""
+
     def avoid(self, member: Member) -> None:
         """Prefer the other members from now on: this one failed."""
         if member is self._current:
@@ -152,8 +161,7 @@ class Connection:
     def _channel(self, target: str, secure: bool) -> grpc.aio.Channel:
         if not secure:
             return grpc.aio.insecure_channel(target, options=OPTIONS)
-        ca, cert, key = (Path(name).read_bytes() if name else None for name in self._files)
-        credentials = grpc.ssl_channel_credentials(root_certificates=ca, private_key=key, certificate_chain=cert)
+        credentials = grpc.ssl_channel_credentials(self._root, self._key, self._chain)
         return grpc.aio.secure_channel(target, credentials, options=OPTIONS)
 
     def raise_if_closed(self) -> None:

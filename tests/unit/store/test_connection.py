@@ -35,3 +35,8 @@ def test_an_endpoint_is_a_url(endpoint: str, target: tuple[str, bool]) -> None:
 def test_what_cannot_be_an_endpoint_is_an_error_at_once(endpoints: list[str]) -> None:
     with pytest.raises(ValueError, match="etcd endpoint"):
         EtcdStore(endpoints)
+
+
+def test_a_certificate_that_cannot_be_read_is_an_error_at_once() -> None:
+    with pytest.raises(FileNotFoundError):
+        EtcdStore(["https://127.0.0.1:2379"], ca="/nonexistent/ca.pem")
