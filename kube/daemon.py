@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import re
 import signal
 import socket
@@ -52,20 +53,22 @@ def main(
     """
     args = parser.parse_args(argv)
     set_up_logging(args.v, args.log_format)
+    code = 1
     try:
         options = from_args(args)
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_until_signalled(parser.prog, run(options)))
+        asyncio.Runner(loop_factory=_loop_factory()).run(_until_signalled(parser.prog, run(options)))
+        code = 0
     except Exception as error:  # the end of the process: nobody is left to handle it
         fatal = _find_fatal(error)
         if fatal is None:
             log.critical("failed", exc_info=error)
         else:
             print(f"{parser.prog}: {fatal}", file=sys.stderr)  # noqa: T201  # meant for a person, not for the log
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    sys.exit(0)
+    # Not sys.exit: that waits for threads, and one may be in a call that takes long (Docker stopping a container).
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 async def _until_signalled(prog: str, work: Coroutine[Any, Any, None]) -> None:
