@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import resource
 
 from aiohttp import web
@@ -21,6 +22,8 @@ from kube.proxy.iptables import Iptables, IptablesFailed
 from kube.proxy.options import Options
 from kube.proxy.proxier import Proxier, Services, portals
 from kube.proxy.roundrobin import RoundRobin
+
+log = logging.getLogger(__name__)
 
 RENDERED_PORT = 40000
 """Local port of the first service in what `--render` prints."""
@@ -75,9 +78,10 @@ async def serve(options: Options) -> None:
 async def cleanup() -> None:
     """Remove every chain, jump and rule of the proxy from this network namespace."""
     try:
-        await Iptables().ensure(rules.nothing())
+        removed = await Iptables().ensure(rules.nothing())
     except IptablesFailed as failure:
         raise daemon.Fatal(f"cannot remove the rules: {failure}: be root, and have iptables installed") from None
+    log.info("all rules removed" if removed else "there were no rules to remove")
 
 
 async def render(options: Options) -> str:

@@ -1,0 +1,277 @@
+"""A cluster's network in network namespaces: a node with its bridge, pods on it, and the world outside.
+
+    outside 198.51.100.1 ─── 198.51.100.10 node 10.244.0.1 ─┬─ client 10.244.0.10
+    (the node's default route)      etcd, kube-proxy        └─ a, b, c 10.244.0.11 …
+
+The proxy and its etcd are real processes in the node's namespace; clients and backends are sockets that the test makes
+in theirs. Nothing touches the host's own iptables, and no packet reaches its interfaces.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+CLONE_NEWNET = 0x40000000
+ETCD = "http://127.0.0.1:2379"
+RESYNC = 1
+"""Seconds between resyncs of the proxy under test."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _setns(fd: int) -> None:
+    if _libc.setns(fd, CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "setns")
+
+
+class Namespace:
+    """A network namespace. A socket belongs for good to the one that it was made in."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        subprocess.run(["ip", "netns", "add", name], check=True)
+        self.run("ip", "link", "set", "lo", "up")
+
+    def delete(self) -> None:
+        subprocess.run(["ip", "netns", "del", self.name], check=True)
+
+    def run(self, *command: str, **options: Any) -> str:
+        """Run a command inside; its output."""
+        done: subprocess.CompletedProcess[str] = subprocess.run(
+            ["ip", "netns", "exec", self.name, *command], check=False, capture_output=True, text=True, **options
+        )
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    @contextlib.contextmanager
+    def inside(self) -> Iterator[None]:
+        """Make sockets in it. Nothing else may run meanwhile: no await."""
+        own = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        try:
+            there = os.open(f"/run/netns/{self.name}", os.O_RDONLY)
+            try:
+                _setns(there)
+            finally:
+                os.close(there)
+            try:
+                yield
+            finally:
+                _setns(own)
+        finally:
+            os.close(own)
+
+    def socket(self, kind: int = socket.SOCK_STREAM, family: int = socket.AF_INET, proto: int = 0) -> socket.socket:
+        with self.inside():
+            made = socket.socket(family, kind, proto)
+        made.setblocking(False)
+        return made
+
+
+class Network:
+    """The namespaces, and what runs in the node's."""
+
+    def __init__(self, prefix: str, directory: Path, environment: Mapping[str, str]) -> None:
+        self._environment = {**os.environ, **environment}
+        self._directory = directory
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._namespaces: list[Namespace] = []
+        self._prefix = prefix
+        self.node = self._namespace("node")
+        self.outside = self._namespace("outside")
+        self.node.run("ip", "link", "add", "cbr0", "type", "bridge")
+        self.node.run("ip", "address", "add", "10.244.0.1/24", "dev", "cbr0")
+        self.node.run("ip", "link", "set", "cbr0", "up")
+        self.node.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
+        self._wire(self.outside, "eth0", "198.51.100.1/24", "eth0")
+        self.node.run("ip", "address", "add", "198.51.100.10/24", "dev", "eth0")
+        self.node.run("ip", "route", "add", "default", "via", "198.51.100.1")
+        self.outside.run("ip", "route", "add", "10.244.0.0/16", "via", "198.51.100.10")
+        self.client = self.pod("client", 10)
+        self.pods = {name: self.pod(name, 11 + n) for n, name in enumerate("abc")}
+        self.foreign_rules: list[str] = []
+        """What others have in the node's tables: the proxy must leave it alone."""
+        self.etcd: subprocess.Popen[bytes] | None = None
+        self.proxy: subprocess.Popen[bytes] | None = None
+
+    def _namespace(self, name: str) -> Namespace:
+        namespace = Namespace(f"{self._prefix}-{name}")
+        self._namespaces.append(namespace)
+        return namespace
+
+    def _wire(self, namespace: Namespace, device: str, address: str, peer: str) -> None:
+        """A cable from a namespace to the node."""
+        self.node.run("ip", "link", "add", peer, "type", "veth", "peer", "name", device, "netns", namespace.name)
+        self.node.run("ip", "link", "set", peer, "up")
+        namespace.run("ip", "address", "add", address, "dev", device)
+        namespace.run("ip", "link", "set", device, "up")
+
+    def pod(self, name: str, host: int) -> Namespace:
+        """A pod on the node's bridge."""
+        pod = self._namespace(name)
+        self._wire(pod, "eth0", f"10.244.0.{host}/24", f"veth{host}")
+        self.node.run("ip", "link", "set", f"veth{host}", "master", "cbr0")
+        pod.run("ip", "route", "add", "default", "via", "10.244.0.1")
+        return pod
+
+    # Processes
+
+    def start(self, *command: str, log: str) -> subprocess.Popen[bytes]:
+        """Start a process on the node."""
+        with (self._directory / log).open("ab") as output:
+            process = subprocess.Popen(
+                ["ip", "netns", "exec", self.node.name, *command],  # it execs: the pid is the command's own
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=self._environment,
+            )  # fmt: skip
+        self._processes.append(process)
+        return process
+
+    def start_etcd(self) -> None:
+        self.etcd = self.start(
+            "etcd", "--data-dir", str(self._directory / "etcd"), "--listen-client-urls", ETCD,
+            "--advertise-client-urls", ETCD, "--listen-peer-urls", "http://127.0.0.1:2380", "--unsafe-no-fsync",
+            log="etcd.log",
+        )  # fmt: skip
+        wait_for(lambda: self.etcdctl("endpoint", "health", check=False).returncode == 0, "etcd answers")
+
+    def start_proxy(self, *flags: str, wait: bool = True) -> None:
+        """Start the proxy, and wait until it is healthy."""
+        self.proxy = self.start(
+            sys.executable, "-m", "kube.proxy", "-v2", f"--etcd-servers={ETCD}",
+            f"--iptables-sync-period={RESYNC}s", *flags, log="proxy.log",
+        )  # fmt: skip
+        if wait:
+            wait_for(lambda: self.healthz() == "ok", "the proxy is healthy")
+
+    def proxy_command(self, *flags: str) -> subprocess.CompletedProcess[str]:
+        """Run kube-proxy on the node to its end."""
+        command = ["ip", "netns", "exec", self.node.name, sys.executable, "-m", "kube.proxy", *flags]
+        return subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False)
+
+    @staticmethod
+    def stop(process: subprocess.Popen[bytes] | None, by: signal.Signals = signal.SIGKILL) -> None:
+        if process is not None and process.poll() is None:
+            process.send_signal(by)
+            process.wait(10)
+
+    def close(self) -> None:
+        for process in self._processes:
+            self.stop(process)
+        for namespace in self._namespaces:
+            namespace.delete()
+
+    def pause_proxy(self) -> None:
+        """Keep the proxy from repairing what the test breaks."""
+        assert self.proxy is not None
+        self.proxy.send_signal(signal.SIGSTOP)
+
+    def resume_proxy(self) -> None:
+        assert self.proxy is not None
+        self.proxy.send_signal(signal.SIGCONT)
+
+    def healthz(self, path: str = "/healthz") -> str:
+        """What the proxy answers on its health port; empty if it does not."""
+        with self.node.inside():
+            sock = socket.socket()
+        with sock:
+            sock.settimeout(2)
+            try:
+                sock.connect(("127.0.0.1", 10249))
+                sock.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+                answer = b"".join(iter(lambda: sock.recv(65536), b""))
+            except OSError:
+                return ""
+        return answer.partition(b"\r\n\r\n")[2].decode()
+
+    def log(self) -> str:
+        return (self._directory / "proxy.log").read_text()
+
+    # iptables
+
+    def iptables(self, *arguments: str) -> str:
+        return self.node.run("iptables", *arguments, env=self._environment)
+
+    def rules(self) -> str:
+        """What iptables-save says, but for times and counters."""
+        saved = self.node.run("iptables-save", env=self._environment).splitlines()
+        return "\n".join(line.partition(" [")[0] for line in saved if not line.startswith("#"))
+
+    def restore(self, rules: str) -> None:
+        """Make everything as `rules()` once said."""
+        command = ["ip", "netns", "exec", self.node.name, "iptables-restore"]
+        subprocess.run(command, input=rules + "\n", env=self._environment, text=True, check=True)
+
+    def local_port(self, ip: str, protocol: str) -> int:
+        """Where the proxy listens for a service."""
+        match = re.search(rf"-A KUBE-PORTALS-HOST -d {ip}/32 -p {protocol} .* --to-ports (\d+)", self.rules())
+        assert match
+        return int(match[1])
+
+    # Objects
+
+    def etcdctl(self, *arguments: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
+        command = ["ip", "netns", "exec", self.node.name, "etcdctl", "--endpoints", ETCD, *arguments]
+        environment = {**self._environment, "ETCDCTL_API": "3"}
+        return subprocess.run(command, input=stdin, env=environment, capture_output=True, text=True, check=check)
+
+    def put(self, prefix: str, kind: str, name: str, **body: Any) -> None:
+        """Store an object as the apiserver would."""
+        metadata = {"name": name, "namespace": "default", "uid": name}
+        value = json.dumps({"kind": kind, "apiVersion": "v1", "metadata": metadata, **body}, separators=(",", ":"))
+        self.etcdctl("put", f"/registry/{prefix}/default/{name}", stdin=value)
+
+    def service(self, name: str, ip: str, ports: Sequence[Mapping[str, Any]], **spec: Any) -> None:
+        self.put("services/specs", "Service", name, spec={"clusterIP": ip, "ports": list(ports), **spec})
+
+    def endpoints(self, name: str, pods: str, ports: Sequence[Mapping[str, Any]]) -> None:
+        """Endpoints of a service: the pods of these letters."""
+        addresses = [{"ip": f"10.244.0.{11 + 'abc'.index(pod)}"} for pod in pods]
+        subsets = [{"addresses": addresses, "ports": list(ports)}] if pods else []
+        self.put("services/endpoints", "Endpoints", name, subsets=subsets)
+
+    def remove(self, name: str) -> None:
+        for prefix in ("services/specs", "services/endpoints"):
+            self.etcdctl("del", f"/registry/{prefix}/default/{name}")
+
+    def wait_for_rule(self, text: str, *, gone: bool = False) -> None:
+        wait_for(lambda: (text in self.rules()) != gone, f"rule {text!r} {'gone' if gone else 'there'}")
+
+
+def wait_for(condition: Callable[[], bool], what: str, seconds: float = 15) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"after {seconds} s still not: {what}"
+        time.sleep(0.02)
+
+
+@contextlib.asynccontextmanager
+async def tcp_backend(pod: Namespace, name: str, port: int = 80) -> AsyncIterator[None]:
+    """Echoes lines, each after the backend's name; what is asked first is its name."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while line := await reader.readline():
+                writer.write(f"{name} ".encode() + line)
+                await writer.drain()
+        writer.close()
+
+    sock = pod.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("0.0.0.0", port))
+    server = await asyncio.start_server(serve, sock=sock)
+    try:
+        yield
+    finally:
+        server.close()

@@ -1,0 +1,300 @@
+"""Traffic to services through the real proxy and the real iptables: from a pod, from the node, from outside."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+
+import pytest
+
+from tests.integration.proxy.network import Namespace, Network, tcp_backend, wait_for
+
+HTTP = {"name": "http", "protocol": "TCP", "port": 80}
+DNS = {"name": "dns", "protocol": "UDP", "port": 53}
+TARGET = {"name": "http", "protocol": "TCP", "port": 80}
+DNS_TARGET = {"name": "dns", "protocol": "UDP", "port": 80}
+
+AT_ONCE = 1.0
+"""Seconds; a connection that is not refused gives up after many more."""
+
+pytestmark = pytest.mark.usefixtures("backends")
+
+
+class Connection:
+    """A TCP connection from a namespace."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+
+    @classmethod
+    async def open(cls, source: Namespace, ip: str, port: int = 80) -> Connection:
+        sock = source.socket()
+        try:
+            await asyncio.wait_for(asyncio.get_running_loop().sock_connect(sock, (ip, port)), 10)
+        except BaseException:
+            sock.close()
+            raise
+        return cls(sock)
+
+    async def ask(self, text: str = "?") -> str:
+        """Say a line; the answer without its end."""
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(self.sock, f"{text}\n".encode())
+        answer = await asyncio.wait_for(loop.sock_recv(self.sock, 65536), 10)
+        return answer.decode().rstrip("\n")
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.sock.close()
+
+
+async def ask(source: Namespace, ip: str, port: int = 80) -> str:
+    """Which backend answers a new connection."""
+    with await Connection.open(source, ip, port) as connection:
+        return (await connection.ask()).split(" ")[0]
+
+
+async def ask_udp(source: Namespace, ip: str, port: int = 53) -> str:
+    """Which backend answers a datagram. Raises OSError when it is refused."""
+    loop = asyncio.get_running_loop()
+    with source.socket(socket.SOCK_DGRAM) as sock:
+        sock.connect((ip, port))
+        sock.send(b"?")
+        return (await asyncio.wait_for(loop.sock_recv(sock, 65535), 10)).decode().split(" ")[0]
+
+
+async def assert_refused(asked: Awaitable[str]) -> None:
+    """It is refused, and soon. (A datagram that is refused on its way out is EPERM to its own sender.)"""
+    started = time.monotonic()
+    with pytest.raises((ConnectionRefusedError, PermissionError)):
+        await asked
+    assert time.monotonic() - started < AT_ONCE
+
+
+@pytest.fixture(params=["pod", "node"])
+def source(request: pytest.FixtureRequest, network: Network) -> Namespace:
+    """Where a client is."""
+    return network.client if request.param == "pod" else network.node
+
+
+@pytest.fixture
+def web(network: Network) -> Iterator[str]:
+    """The address of a service with the backends a, b, c on TCP 80 and UDP 53."""
+    ip = "10.96.0.9"
+    network.service("web", ip, [HTTP, DNS])
+    network.endpoints("web", "abc", [TARGET, DNS_TARGET])
+    network.wait_for_rule(f'-A KUBE-PORTALS-HOST -d {ip}/32 -p udp -m comment --comment "default/web:dns"')
+    network.wait_for_rule(f'-A KUBE-PORTALS-HOST -d {ip}/32 -p tcp -m comment --comment "default/web:http"')
+    yield ip
+    network.remove("web")
+    network.wait_for_rule("default/web", gone=True)
+
+
+async def test_connections_are_spread_exactly(network: Network, source: Namespace, web: str) -> None:
+    answers = [await ask(source, web) for _ in range(12)]
+    assert Counter(answers) == {"a": 4, "b": 4, "c": 4}
+    assert answers[:3] == answers[3:6] == answers[6:9], "in turn"
+
+
+async def test_concurrent_connections_are_spread_exactly(network: Network, source: Namespace, web: str) -> None:
+    answers = await asyncio.gather(*(ask(source, web) for _ in range(90)))
+    assert Counter(answers) == {"a": 30, "b": 30, "c": 30}
+
+
+async def test_datagrams_are_answered_from_the_cluster_ip(network: Network, source: Namespace, web: str) -> None:
+    # The socket is connected: an answer from any other address would not reach it.
+    assert Counter([await ask_udp(source, web) for _ in range(9)]) == {"a": 3, "b": 3, "c": 3}
+
+
+async def test_much_passes_unchanged(network: Network, source: Namespace, web: str) -> None:
+    line = "x" * 60000
+    with await Connection.open(source, web) as connection:
+        reader, writer = await asyncio.open_connection(sock=connection.sock)
+        for _ in range(50):
+            writer.write(f"{line}\n".encode())
+        for _ in range(50):
+            assert (await reader.readuntil(b"\n")).decode().split(" ")[1] == line + "\n"
+        writer.close()
+
+
+async def test_a_service_without_backends_is_refused_at_once(network: Network, source: Namespace) -> None:
+    network.service("empty", "10.96.0.20", [HTTP, DNS])
+    network.wait_for_rule("default/empty:http has no endpoints")
+    await assert_refused(ask(source, "10.96.0.20"))
+    await assert_refused(ask_udp(source, "10.96.0.20"))
+    network.endpoints("empty", "a", [TARGET, DNS_TARGET])
+    network.wait_for_rule('"default/empty:dns"')
+    assert await ask(source, "10.96.0.20") == "a"
+    assert await ask_udp(source, "10.96.0.20") == "a"
+    network.endpoints("empty", "", [])
+    network.wait_for_rule("default/empty:http has no endpoints")
+    await assert_refused(ask(source, "10.96.0.20"))
+    await assert_refused(ask_udp(source, "10.96.0.20"))
+    network.remove("empty")
+    network.wait_for_rule("default/empty", gone=True)
+
+
+@pytest.fixture
+def uplink(network: Network) -> Iterator[Callable[[], list[str]]]:
+    """Destinations in the service range of packets that have left the node, as they are seen outside."""
+    everything = 3  # ETH_P_ALL
+    sniffer = network.outside.socket(socket.SOCK_DGRAM, socket.AF_PACKET, socket.htons(everything))
+
+    def seen() -> list[str]:
+        found = []
+        with contextlib.suppress(BlockingIOError):
+            while packet := sniffer.recv(65535):
+                if packet[0] >> 4 == 4:
+                    found.append(socket.inet_ntoa(packet[16:20]))
+        return [ip for ip in found if ip.startswith("10.96.")]
+
+    with sniffer:
+        yield seen
+
+
+async def test_an_address_that_no_service_holds_is_refused_and_does_not_leave(
+    network: Network, source: Namespace, web: str, uplink: Callable[[], list[str]]
+) -> None:
+    await assert_refused(ask(source, "10.96.77.77"))
+    await assert_refused(ask_udp(source, "10.96.77.78"))
+    await assert_refused(ask(source, web, 81))
+    await assert_refused(ask_udp(source, web, 81))
+    assert uplink() == []
+
+
+async def test_nothing_leaves_when_the_redirections_are_lost(
+    network: Network, source: Namespace, web: str, uplink: Callable[[], list[str]]
+) -> None:
+    network.pause_proxy()
+    try:
+        network.iptables("-t", "nat", "-F")
+        await assert_refused(ask(source, web))
+        assert uplink() == []
+    finally:
+        network.resume_proxy()
+    wait_for(lambda: f"-A KUBE-PORTALS-HOST -d {web}/32" in network.rules(), "the rules are back")
+    assert await ask(source, web) in "abc"
+
+
+async def test_a_backend_that_refuses_is_skipped(network: Network, source: Namespace) -> None:
+    async with tcp_backend(network.pods["b"], "b", 8080):
+        network.service("half", "10.96.0.30", [HTTP])
+        network.endpoints("half", "abc", [{**TARGET, "port": 8080}])  # a and c do not listen there
+        network.wait_for_rule('"default/half:http"')
+        assert [await ask(source, "10.96.0.30") for _ in range(6)] == ["b"] * 6
+    network.remove("half")
+    network.wait_for_rule("default/half", gone=True)
+
+
+async def test_affinity_goes_by_the_clients_address(network: Network) -> None:
+    network.service("sticky", "10.96.0.40", [HTTP], sessionAffinity="ClientIP")
+    network.endpoints("sticky", "abc", [TARGET])
+    network.wait_for_rule('"default/sticky:http"')
+    from_pod = {await ask(network.client, "10.96.0.40") for _ in range(4)}
+    from_node = {await ask(network.node, "10.96.0.40") for _ in range(4)}
+    assert len(from_pod) == len(from_node) == 1
+    assert from_pod != from_node
+    network.remove("sticky")
+    network.wait_for_rule("default/sticky", gone=True)
+
+
+async def test_a_pod_reaches_itself_through_its_service(network: Network) -> None:
+    network.service("self", "10.96.0.50", [HTTP])
+    network.endpoints("self", "a", [TARGET])
+    network.wait_for_rule('"default/self:http"')
+    assert await ask(network.pods["a"], "10.96.0.50") == "a"
+    network.remove("self")
+    network.wait_for_rule("default/self", gone=True)
+
+
+async def test_a_node_port_is_served_at_every_address_of_the_node(network: Network) -> None:
+    ports = [{**HTTP, "nodePort": 30080}, {**DNS, "nodePort": 30053}]
+    network.service("nodeport", "10.96.0.60", ports, type="NodePort")
+    network.endpoints("nodeport", "abc", [TARGET, DNS_TARGET])
+    network.wait_for_rule("--dport 30053 -j REDIRECT")
+    for source, ip in (
+        (network.outside, "198.51.100.10"),
+        (network.client, "10.244.0.1"),
+        (network.node, "198.51.100.10"),
+        (network.node, "127.0.0.1"),
+    ):
+        assert await ask(source, ip, 30080) in "abc"
+        assert await ask_udp(source, ip, 30053) in "abc"
+    network.endpoints("nodeport", "", [])
+    network.wait_for_rule("--dport 30080 -j REJECT")
+    await assert_refused(ask(network.outside, "198.51.100.10", 30080))
+    network.remove("nodeport")
+    network.wait_for_rule("default/nodeport", gone=True)
+
+
+async def test_the_proxys_own_ports_are_closed_to_those_who_come_directly(network: Network, web: str) -> None:
+    for protocol, asked in (("tcp", ask), ("udp", ask_udp)):
+        port = network.local_port(web, protocol)
+        for source, ip in (
+            (network.outside, "198.51.100.10"),
+            (network.client, "10.244.0.1"),
+            (network.node, "127.0.0.1"),
+        ):
+            await assert_refused(asked(source, ip, port))
+
+
+async def test_established_connections_outlive_updates_and_resyncs(
+    network: Network, source: Namespace, web: str
+) -> None:
+    with await Connection.open(source, web) as connection:
+        first = (await connection.ask()).split(" ")[0]
+        network.endpoints("web", "abc".replace(first, ""), [TARGET, DNS_TARGET])
+        network.service("other", "10.96.0.70", [HTTP])
+        network.wait_for_rule("default/other:http has no endpoints")
+        assert (await connection.ask()).split(" ")[0] == first, "its backend is no endpoint any more, and still there"
+        assert first not in {await ask(source, web) for _ in range(4)}
+        network.iptables("-t", "nat", "-F", "KUBE-PORTALS-CONTAINER")
+        network.iptables("-t", "nat", "-F", "KUBE-PORTALS-HOST")
+        assert (await connection.ask()).split(" ")[0] == first
+        network.wait_for_rule(f"-A KUBE-PORTALS-CONTAINER -d {web}/32")
+        assert (await connection.ask()).split(" ")[0] == first
+    network.remove("other")
+    network.wait_for_rule("default/other", gone=True)
+
+
+async def test_a_removed_service_ends_its_connections(network: Network, source: Namespace) -> None:
+    network.service("brief", "10.96.0.80", [HTTP])
+    network.endpoints("brief", "a", [TARGET])
+    network.wait_for_rule('"default/brief:http"')
+    with await Connection.open(source, "10.96.0.80") as connection:
+        assert await connection.ask("hello") == "a hello"
+        network.remove("brief")
+        with pytest.raises(ConnectionResetError):
+            await asyncio.wait_for(asyncio.get_running_loop().sock_recv(connection.sock, 1), 10)
+    network.wait_for_rule("default/brief", gone=True)
+    await assert_refused(ask(source, "10.96.0.80"))
+
+
+async def test_a_backend_that_breaks_ends_its_connections_only(network: Network, source: Namespace, web: str) -> None:
+    async def break_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        reset = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+        writer.transport.abort()
+
+    listener = network.pods["a"].socket()
+    listener.bind(("0.0.0.0", 9090))
+    breaking = await asyncio.start_server(break_off, sock=listener)
+    network.service("breaking", "10.96.0.90", [HTTP])
+    network.endpoints("breaking", "a", [{**TARGET, "port": 9090}])
+    network.wait_for_rule('"default/breaking:http"')
+    with await Connection.open(source, web) as other, await Connection.open(source, "10.96.0.90") as connection:
+        assert (await other.ask("1")).endswith(" 1")
+        with pytest.raises(ConnectionResetError):
+            await connection.ask()
+        assert (await other.ask("2")).endswith(" 2")
+    breaking.close()
+    network.remove("breaking")
+    network.wait_for_rule("default/breaking", gone=True)
