@@ -103,9 +103,12 @@ class Engine:
         self._threads = ThreadPoolExecutor(parallel, "docker")
         self._client: docker.APIClient | None = None
         self._connecting = threading.Lock()
+        self._closed = False
 
     async def call(self, function: Callable[[docker.APIClient], T]) -> T:
         """Run a short function on a thread. Cancelling does not undo what the engine has begun."""
+        if self._closed:
+            raise EngineUnavailable("the connection to the Docker engine is closed")
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, function)
 
     async def stream(
@@ -139,6 +142,7 @@ class Engine:
 
     async def close(self) -> None:
         """Let go of the threads and connections."""
+        self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
         if self._client:
             self._client.close()
