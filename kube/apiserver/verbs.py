@@ -33,6 +33,9 @@ SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 
 GENERATED_NAME_TRIES = 8
 
+DEPENDENTS_FINALIZERS = {"Orphan": "orphan", "Foreground": "foregroundDeletion"}
+"""What keeps an object until the garbage collector has seen to its dependents, by the propagation policy."""
+
 LEASE_SLACK = 60.0
 """Objects that expire share a lease for so many seconds: a lease an object would cost as much as the object."""
 
@@ -220,7 +223,8 @@ class Verbs:
                 self._prepare(resource, strategy, new, old, kv, subresource)
                 strategy.allocate(new, old, taken)
                 if subresource != "binding":  # which sets what nobody else may: bind() has checked it
-                    _raise_invalid(resource, new, strategy.validate_update(new, old))
+                    check = strategy.validate_status if subresource == "status" else strategy.validate_update
+                    _raise_invalid(resource, new, check(new, old))
             except errors.ApiError:
                 if not from_cache:
                     raise
@@ -328,8 +332,9 @@ class Verbs:
         meta = new.metadata
         grace = strategy.grace(old, options.gracePeriodSeconds)
         policy = options.propagationPolicy or ("Orphan" if options.orphanDependents else "")
-        if policy == "Orphan" and "orphan" not in meta.finalizers:
-            meta.finalizers = [*meta.finalizers, "orphan"]
+        held = DEPENDENTS_FINALIZERS.get(policy)
+        if held and held not in meta.finalizers:
+            meta.finalizers = [*meta.finalizers, held]
         if meta.deletionTimestamp is None:
             meta.deletionTimestamp = now() + timedelta(seconds=grace)
             meta.deletionGracePeriodSeconds = grace

@@ -62,6 +62,13 @@ def bind(pod: Pod, binding: Binding) -> Pod:
     """The pod on its node. Raises Conflict, with upstream's words, if it has one already or is going away."""
     name = pod.metadata.name
     node = binding.target.name
+    for what, wanted, found in (
+        ("UID", binding.metadata.uid, pod.metadata.uid),
+        ("ResourceVersion", binding.metadata.resourceVersion, pod.metadata.resourceVersion),
+    ):
+        if wanted and wanted != found:
+            why = f"Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
+            raise errors.conflict("pods/binding", name, why)
     if pod.metadata.deletionTimestamp is not None:
         raise errors.conflict("pods/binding", name, f"pod {name} is being deleted, cannot be assigned to a host")
     if pod.spec.nodeName:

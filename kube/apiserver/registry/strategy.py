@@ -74,6 +74,10 @@ class Strategy:
         """What is wrong with the change of an object."""
         return validation.validate_update(new, old)
 
+    def validate_status(self, new: Any, old: Any) -> list[errors.FieldError]:
+        """What is wrong with the change of an object's status."""
+        return validation.validate_status_update(new, old)
+
     def companions(self, new: Any | None, old: Any | None) -> Companions:
         """What is written together with the object. `new` None: it is deleted; `old` None: it is created."""
         return Companions()
