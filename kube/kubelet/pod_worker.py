@@ -193,6 +193,8 @@ class PodWorker:
         self._watch_probes()
         plan = self._plan(now)
         actions = [action for action in plan.actions if self._is_due(action, now)]
+        if all(isinstance(action, Announce) for action in actions):
+            actions = []  # what they announce is under way already
         self._publish(plan, actions)
         if actions:
             await self._act(actions)
