@@ -1,7 +1,7 @@
 """A Docker engine that belongs to a test, which may kill it and start it again with the same data.
 
-It has no bridge of its own and leaves iptables alone: it disturbs no other engine of the machine. Its containers
-survive its death, as under `deploy/up` (--live-restore).
+It runs in a network namespace of its own, so that it disturbs no other engine of the machine (an engine that is told to
+have no bridge removes docker0). Its containers survive its death, as under `deploy/up` (--live-restore).
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ class OwnDocker:
         with (self.directory / "dockerd.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
+                    "unshare",
+                    "--net",
                     "dockerd",
                     f"--config-file={self.directory / 'daemon.json'}",
                     f"--data-root={self.directory / 'data'}",
@@ -49,7 +51,6 @@ class OwnDocker:
                     "--bridge=none",
                     "--iptables=false",
                     "--ip6tables=false",
-                    "--ip-forward=false",
                 ],
                 stdout=log,
                 stderr=log,

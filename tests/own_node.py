@@ -61,7 +61,7 @@ def own_node(socket: str) -> Iterator[OwnNode]:
         socket,
         name=f"test-{tag}",
         network=f"kube-test-{tag}",
-        cidr=f"10.245.{secrets.randbelow(256)}.0/24",
+        cidr=f"10.{248 + secrets.randbelow(4)}.{secrets.randbelow(256)}.0/24",
         bridge=f"kt{tag}",
     )
     try:

@@ -183,11 +183,12 @@ class DockerRuntime:
         except docker.errors.APIError as error:
             if error.status_code != 409:
                 raise
-            leftover = client.inspect_container(name)
-            if (leftover["Config"].get("Labels") or {}).get(NODE_NAME) != self._node:
-                raise
-            log.info("removing the container %s, left over under the name %s", leftover["Id"][:12], name)
-            _remove(client, leftover["Id"])
+            with contextlib.suppress(docker.errors.NotFound):
+                leftover = client.inspect_container(name)
+                if (leftover["Config"].get("Labels") or {}).get(NODE_NAME) != self._node:
+                    raise
+                log.info("removing the container %s, left over under the name %s", leftover["Id"][:12], name)
+                _remove(client, leftover["Id"])
             created = create(request, name)
         return str(created["Id"])
 
@@ -283,19 +284,24 @@ class DockerRuntime:
         output, kept = [], 0
         async with asyncio.timeout(timeout):
             created = await self._engine.call(lambda client: client.exec_create(container_id, list(command)))
-            async with contextlib.aclosing(self._engine.stream(lambda client: _exec(client, created["Id"]))) as batches:
+            stream = self._engine.stream(lambda client: _exec(client, created["Id"]))
+            async with contextlib.aclosing(stream) as batches:
                 async for batch in batches:
                     for chunk in batch:
                         output.append(chunk[: EXEC_OUTPUT - kept])
                         kept += len(output[-1])
-            pause = 0.005
-            # The output may end a moment before the engine knows the exit code.
-            while (
-                code := (await self._engine.call(lambda client: client.exec_inspect(created["Id"])))["ExitCode"]
-            ) is None:
-                await asyncio.sleep(pause)
-                pause *= 2
+            code = await self._exit_code(created["Id"])
         return ExecResult(code, b"".join(output))
+
+    async def _exit_code(self, exec_id: str) -> int:
+        pause = 0.005
+        while True:
+            result = await self._engine.call(lambda client: client.exec_inspect(exec_id))
+            if result["ExitCode"] is not None:
+                return int(result["ExitCode"])
+            # The output may end a moment before the engine knows of the exit.
+            await asyncio.sleep(pause)
+            pause *= 2
 
     async def logs(
         self,
@@ -314,9 +320,8 @@ class DockerRuntime:
             "tail": "all" if tail is None else tail,
             **({"since": f"{since.timestamp():.6f}"} if since else {}),
         }
-        async with contextlib.aclosing(
-            self._engine.stream(lambda client: _logs(client, container_id, params))
-        ) as batches:
+        stream = self._engine.stream(lambda client: _logs(client, container_id, params))
+        async with contextlib.aclosing(stream) as batches:
             async for batch in batches:
                 if batch:
                     yield b"".join(batch)
@@ -332,9 +337,8 @@ class DockerRuntime:
     async def pull(self, name: str) -> Image:
         repository, tag = parse_repository_tag(full_image_name(name))
         try:
-            async with contextlib.aclosing(
-                self._engine.stream(lambda client: _pull(client, repository, tag), silence=self._pull_silence)
-            ) as batches:
+            stream = self._engine.stream(lambda client: _pull(client, repository, tag), silence=self._pull_silence)
+            async with contextlib.aclosing(stream) as batches:
                 async for batch in batches:
                     for line in batch:
                         if "error" in line:

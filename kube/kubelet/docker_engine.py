@@ -51,7 +51,9 @@ class Stream(Generic[T]):
         self._response = response
         self._decode = decode
         # The same connection once more, to be shut from another thread whatever state the reader has it in.
-        self._wire = socket.socket(fileno=os.dup(response.raw.fileno()))
+        self._wire: socket.socket | None = None
+        if not response.raw.closed:  # an empty answer is at its end already
+            self._wire = socket.socket(fileno=os.dup(response.raw.fileno()))
 
     def __iter__(self) -> Iterator[T]:
         return self._decode(self._response.raw.stream(CHUNK))
@@ -59,11 +61,13 @@ class Stream(Generic[T]):
     def interrupt(self) -> None:
         """End the reading, from another thread."""
         with contextlib.suppress(OSError):  # the reader came to its end by itself
-            self._wire.shutdown(socket.SHUT_RDWR)
+            if self._wire:
+                self._wire.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Let go of the connection; only the thread that reads may."""
-        self._wire.close()
+        if self._wire:
+            self._wire.close()
         self._response.close()
 
 

@@ -22,16 +22,15 @@ def ensure_network(client: docker.APIClient, name: str, cidr: str, bridge: str) 
     """Create the network unless it is there. Raises RuntimeFailure when it is there with another range."""
     found = _ranges(client, name)
     if found is None:
-        if taken := conflict(cidr, _read("/proc/net/route"), _read("/etc/resolv.conf")):
-            raise RuntimeFailure(
-                f"the pod network {name} cannot have the range {cidr}: {taken}; give another as --pod-cidr"
-            )
+        if words := conflict(cidr, _read("/proc/net/route"), _read("/etc/resolv.conf")):
+            raise RuntimeFailure(_refusal(name, cidr, words))
         try:
             client.create_network(name, **network_options(cidr, bridge, default_mtu()), check_duplicate=True)
         except APIError as error:
             found = _ranges(client, name)  # another kubelet of this engine may have been faster
             if found is None:
-                raise RuntimeFailure(_why(name, cidr, bridge, str(error.explanation or error))) from error
+                words = _overlap(client, cidr) or str(error.explanation or error)
+                raise RuntimeFailure(_refusal(name, cidr, words)) from error
         else:
             log.info("created the pod network %s, %s", name, cidr)
             return
@@ -64,13 +63,18 @@ def _ranges(client: docker.APIClient, name: str) -> list[str] | None:
     return [pool.get("Subnet", "") for pool in network["IPAM"]["Config"] or ()]
 
 
-def _why(name: str, cidr: str, bridge: str, words: str) -> str:
-    if "overlap" in words.lower():
-        return (
-            f"the pod network {name} cannot have the range {cidr}, another network or route of this machine covers "
-            f"part of it: give another as --pod-cidr ({words})"
-        )
-    return f"cannot create the pod network {name}, {cidr}, bridge {bridge}: {words}"
+def _overlap(client: docker.APIClient, cidr: str) -> str:
+    """The Docker network whose range overlaps; "" if none does."""
+    pods = ipaddress.ip_network(cidr)
+    for network in client.networks():
+        for pool in network["IPAM"]["Config"] or ():
+            if pool.get("Subnet") and ipaddress.ip_network(pool["Subnet"], strict=False).overlaps(pods):
+                return f"the Docker network {network['Name']} has {pool['Subnet']}"
+    return ""
+
+
+def _refusal(name: str, cidr: str, words: str) -> str:
+    return f"cannot create the pod network {name} with the range {cidr} (another is given as --pod-cidr): {words}"
 
 
 def conflict(cidr: str, routes: str, resolver: str) -> str:
