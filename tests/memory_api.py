@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 from kube.api import errors, resources
 from kube.api.core import Pod
-from kube.api.meta import Object, key as key_of, now
+from kube.api.meta import Object, now
+from kube.api.meta import key as key_of
 from kube.api.patch import merge_patch
 from kube.client.rest import MERGE_PATCH, Client, ObjectList
 from kube.client.watch import WatchEvent

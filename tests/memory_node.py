@@ -1,4 +1,4 @@
-"""A node without containers, for tests of controllers: its pods run, become ready and end as soon as they are asked to."""
+"""A node without containers, for tests of controllers: its pods run, get ready and end as soon as asked."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 from kube.api import errors
 from kube.api.core import Pod, PodCondition
 from kube.api.meta import now
-from kube.client.source import EtcdSources
 from kube.client.informer import Informers
+from kube.client.source import EtcdSources
 from kube.client.workqueue import WorkQueue, work
 from tests.memory_api import MemoryApi
 

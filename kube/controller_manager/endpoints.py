@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 LEADER = "control-plane.alpha.kubernetes.io/leader"
 """On Endpoints that are somebody's election lock, and belong to no service."""
+MOMENT = 0.001
+"""Seconds that are not worth waiting for: a timer may fire a rounding error too early."""
 BATCH_PERIOD = 0.1
 """Seconds in which further changes of a service's endpoints are gathered after one was written."""
 
@@ -61,7 +63,7 @@ class EndpointsController(Controller):
 
     async def reconcile(self, key: str) -> float | None:
         wait = self._quiet_until.get(key, 0.0) - asyncio.get_running_loop().time()
-        if wait > 0:
+        if wait > MOMENT:
             return wait
         self._quiet_until.pop(key, None)
         service = self._services.get(key)

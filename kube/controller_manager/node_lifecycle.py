@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 LEASES = "kube-node-lease"
 CONDITIONS = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
 
+MOMENT = 0.001
+"""Seconds that are not worth waiting for: a timer may fire a rounding error too early."""
+
 _Sign = tuple[datetime | None, datetime | None]
 """When the Ready condition and the lease say that they were renewed."""
 
@@ -113,12 +116,12 @@ class NodeLifecycleController(Controller):
             log.warning("this process has been asleep; every node gets its time anew")
             self._begin_anew()
         wait = self._wait(node, self._see(node))
-        if wait > 0:
+        if wait > MOMENT:
             return self._look_again(key, wait)
         try:
             node = await self._ask(node)
             wait = self._wait(node, self._see(node))
-            if wait > 0:
+            if wait > MOMENT:
                 return self._look_again(key, wait)
             await self._give_up(node)
         except errors.NotFound:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kube.api.core import Pod, ReplicationController, ReplicationControllerCondition
 from kube.controller_manager import replicas
@@ -42,9 +43,9 @@ def summary(todo: Plan) -> tuple[int, list[str], list[str], list[str]]:
         pytest.param([mine("a", owner=None, deleting=True)], (2, [], [], []), id="not one that is being deleted"),
         pytest.param([mine("a", owner=None, labels={"app": "db"})], (2, [], [], []), id="nor one that does not match"),
         pytest.param([mine("a", owner=OTHER)], (2, [], [], []), id="another controller's pod is not ours"),
-        pytest.param([mine("a", labels={"app": "db"}), mine("b")], (1, [], [], ["a"]), id="released: no longer matches"),
+        pytest.param([mine("a", labels={"app": "db"}), mine("b")], (1, [], [], ["a"]), id="released: does not match"),
         pytest.param([mine("a", labels={}, deleting=True)], (2, [], [], []), id="not released while being deleted"),
-        pytest.param([mine("c", phase="Running"), mine("b", phase="Running"), mine("a")], (0, ["a"], [], []), id="surplus"),
+        pytest.param([mine("c", node="n"), mine("b", node="n"), mine("a")], (0, ["a"], [], []), id="surplus"),
         pytest.param(
             [mine("a", node="n"), mine("b", node="n"), mine("c", owner=None)], (0, ["c"], ["c"], []),
             id="an adopted pod may be the surplus",
@@ -92,7 +93,9 @@ RUNNING = {"node": "n1", "phase": "Running", "ready": True}
             {**RUNNING, "ready": False, "created": ago(9)}, {**RUNNING, "created": ago(1)}, id="readiness before age"
         ),
         pytest.param(
-            {**RUNNING, "ready_since": ago(1)}, {**RUNNING, "ready_since": ago(9), "restarts": 5}, id="time before restarts"
+            {**RUNNING, "ready_since": ago(1)},
+            {**RUNNING, "ready_since": ago(9), "restarts": 5},
+            id="then restarts",
         ),
     ],
 )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kube.api.core import ContainerPort, EndpointSubset, Pod, PodSpec, Service, ServicePort
 from kube.controller_manager import subsets
@@ -16,6 +17,10 @@ HTTP = ServicePort(port=80, targetPort=8080, protocol="TCP")
 
 def web(name: str, ip: str, **words: object) -> Pod:
     return pod(name, **{"ip": ip, "ready": True, "node": "n1", "uid": name, "phase": "Running", **words})  # type: ignore[arg-type]
+
+
+def numbered(name: str, port: int) -> ServicePort:
+    return ServicePort(name=name, port=port, targetPort=port)
 
 
 def naming(name: str, number: int, protocol: str = "TCP") -> PodSpec:
@@ -80,13 +85,17 @@ def shown(found: list[EndpointSubset]) -> list[tuple[list[str], list[str], list[
             id="no port of that name and protocol",
         ),
         pytest.param(
-            service(ports=[ServicePort(name="b", port=81, targetPort=81), ServicePort(name="a", port=80, targetPort=80)]),
+            service(
+                ports=[ServicePort(name="b", port=81, targetPort=81), ServicePort(name="a", port=80, targetPort=80)]
+            ),
             [web("a", "10.0.0.1"), web("b", "10.0.0.2", ready=False)],
             [(["10.0.0.1"], ["10.0.0.2"], ["a:80/TCP", "b:81/TCP"])],
             id="ports of the same pods share a subset",
         ),
         pytest.param(
-            service(ports=[ServicePort(name="n", port=1, targetPort=1), ServicePort(name="w", port=80, targetPort="http")]),
+            service(
+                ports=[ServicePort(name="n", port=1, targetPort=1), ServicePort(name="w", port=80, targetPort="http")]
+            ),
             [web("a", "10.0.0.1", spec=naming("http", 8080)), web("b", "10.0.0.2")],
             [(["10.0.0.1", "10.0.0.2"], [], ["n:1/TCP"]), (["10.0.0.1"], [], ["w:8080/TCP"])],
             id="ports of different pods do not",
@@ -150,7 +159,7 @@ def test_the_same_pods_give_the_same_subsets_in_any_order(
     described: list[tuple[int, bool, str]], rng: random.Random
 ) -> None:
     """Canonical: whatever the order of the pods; and no address stands twice with the same port."""
-    of = service(ports=[ServicePort(name="n", port=1, targetPort=1), ServicePort(name="w", port=80, targetPort="http")])
+    of = service(ports=[numbered("n", 1), ServicePort(name="w", port=80, targetPort="http")])
     pods = [
         web(f"p{n}", f"10.0.0.{n}", ready=ready, spec=naming(name, 8000 + ip))
         for n, (ip, ready, name) in enumerate(described)

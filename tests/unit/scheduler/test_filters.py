@@ -66,18 +66,16 @@ def test_pod_fits_resources(
     [
         pytest.param(PodSpec(containers=[container({"cpu": "1"}), container({"cpu": "500m"})]), 1500, id="the sum"),
         pytest.param(PodSpec(containers=[container(limits={"cpu": "2"})]), 2000, id="a limit for a missing request"),
-        pytest.param(PodSpec(containers=[container({"cpu": "1"}, {"cpu": "2"})]), 1000, id="the request if there is one"),
+        pytest.param(PodSpec(containers=[container({"cpu": "1"}, {"cpu": "2"})]), 1000, id="the request, if given"),
         pytest.param(
-            PodSpec(initContainers=[container({"cpu": "3"}), container({"cpu": "2"})], containers=[container({"cpu": "1"})]),
+            PodSpec(initContainers=[container({"cpu": "3"}), container({"cpu": "2"})], containers=[container()]),
             3000,
             id="the largest init container, as they run one by one",
         ),
         pytest.param(
             PodSpec(
                 initContainers=[
-                    Container(
-                        name="s", restartPolicy="Always", resources=ResourceRequirements(requests={"cpu": "1"})
-                    ),
+                    Container(name="s", restartPolicy="Always", resources=ResourceRequirements(requests={"cpu": "1"})),
                     container({"cpu": "3"}),
                 ],
                 containers=[container({"cpu": "1"})],

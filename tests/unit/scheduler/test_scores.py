@@ -10,10 +10,10 @@ from kube.scheduler.scores import LeastAllocated, SelectorSpread, matching_selec
 from tests.objects import node, pod
 
 
-def cache_of(placed: dict[str, list[Pod]], **words: str) -> Cache:
+def cache_of(placed: dict[str, list[Pod]]) -> Cache:
     cache = Cache()
     for name, pods in placed.items():
-        cache.set_node(node(name, **words))
+        cache.set_node(node(name))
         for each in pods:
             each.spec.nodeName = name
             cache.set_pod(each)
@@ -69,7 +69,9 @@ def web(name: str, **words: object) -> Pod:
             {"a": [web("1", deleting=True)], "b": [web("2")]}, {"a": 100, "b": 0}, id="those being deleted do not count"
         ),
         pytest.param(
-            {"a": [web("1", namespace="other")], "b": [web("2")]}, {"a": 100, "b": 0}, id="other namespaces do not count"
+            {"a": [web("1", namespace="other")], "b": [web("2")]},
+            {"a": 100, "b": 0},
+            id="other namespaces do not count",
         ),
         pytest.param({"a": [pod("1")], "b": [web("2")]}, {"a": 100, "b": 0}, id="other labels do not count"),
         pytest.param({"a": [], "b": []}, None, id="nothing to spread yet"),

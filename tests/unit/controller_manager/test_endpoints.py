@@ -1,0 +1,180 @@
+"""Endpoints that follow the pods, with no write too many, over an API in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from kube.api.core import EndpointAddress, Endpoints, EndpointSubset, Pod, Service
+from kube.api.meta import ObjectMeta
+from kube.client.source import EtcdSources
+from kube.controller_manager.endpoints import LEADER
+from kube.controller_manager.options import Options
+from kube.controller_manager.subsets import subsets
+from tests.lagging import LaggingSources
+from tests.memory_api import MemoryApi
+from tests.memory_node import MemoryNode
+from tests.objects import pod, service
+from tests.unit.controller_manager.conftest import controllers, until
+
+pytestmark = pytest.mark.looptime
+
+ENDPOINT = "endpoint"
+
+
+async def ready(api: MemoryApi, name: str = "web") -> list[str] | None:
+    """The ready addresses behind a service; None without Endpoints."""
+    for each in (await api.list(Endpoints)).items:
+        if each.name == name:
+            return [address.ip for subset in each.subsets for address in subset.addresses]
+    return None
+
+
+def web(name: str, ip: str, **words: object) -> Pod:
+    return pod(name, **{"labels": {"app": "web"}, "ip": ip, "ready": True, "node": "n", **words})  # type: ignore[arg-type]
+
+
+def writes(api: MemoryApi) -> list[str]:
+    return [verb for verb, kind, _ in api.writes if kind == "Endpoints"]
+
+
+async def test_a_service_gets_endpoints_with_its_labels(api: MemoryApi) -> None:
+    await api.create(web("a", "10.0.0.1"))
+    async with controllers(api, ENDPOINT):
+        await api.create(service(labels={"tier": "front"}))
+        await asyncio.sleep(1)
+        assert await ready(api) == ["10.0.0.1"]
+        assert (await api.get(Endpoints, "web", "default")).metadata.labels == {"tier": "front"}
+
+
+async def test_a_service_without_pods_gets_empty_endpoints(api: MemoryApi) -> None:
+    await api.create(service())
+    async with controllers(api, ENDPOINT):
+        await asyncio.sleep(1)
+        assert await ready(api) == []
+
+
+async def test_they_follow_the_pods(api: MemoryApi) -> None:
+    await api.create(service())
+    async with controllers(api, ENDPOINT):
+        first = await api.create(web("a", "10.0.0.1", ready=False))
+        await asyncio.sleep(1)
+        assert await ready(api) == []
+        first.status.conditions[0].status = "True"
+        await api.update(first, "status")
+        await asyncio.sleep(1)
+        assert await ready(api) == ["10.0.0.1"]
+        await api.patch(Pod, "a", "default", {"metadata": {"labels": {"app": "db"}}})
+        await asyncio.sleep(1)
+        assert await ready(api) == []
+        await api.patch(Pod, "a", "default", {"metadata": {"labels": {"app": "web"}}})
+        await asyncio.sleep(1)
+        await api.delete(Pod, "a", "default")
+        await asyncio.sleep(1)
+        assert await ready(api) == [], "a pod that is being deleted is out at once"
+
+
+async def test_the_first_change_is_written_at_once_and_a_burst_together(api: MemoryApi) -> None:
+    await api.create(service())
+    async with controllers(api, ENDPOINT):
+        await asyncio.sleep(1)
+        before = len(writes(api))
+        await api.create(web("first", "10.0.0.1"))
+        await asyncio.sleep(0.01)
+        assert len(writes(api)) == before + 1
+        for number in range(30):
+            await api.create(web(f"p{number}", f"10.0.1.{number}"))
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(1)
+        assert len(writes(api)) == before + 2
+        assert len(await ready(api) or []) == 31
+
+
+async def test_what_does_not_matter_is_not_written(api: MemoryApi) -> None:
+    await api.create(service())
+    await api.create(web("a", "10.0.0.1"))
+    async with controllers(api, ENDPOINT):
+        await asyncio.sleep(1)
+        before = len(writes(api))
+        await api.patch(Pod, "a", "default", {"metadata": {"annotations": {"a": "b"}}})
+        await api.patch(Service, "web", "default", {"metadata": {"annotations": {"a": "b"}}})
+        await asyncio.sleep(5)
+        assert len(writes(api)) == before
+
+
+def by_hand(name: str) -> Endpoints:
+    subset = EndpointSubset(addresses=[EndpointAddress(ip="192.0.2.1")])
+    return Endpoints(metadata=ObjectMeta(name=name, namespace="default"), subsets=[subset])
+
+
+async def test_endpoints_made_by_hand_are_left_alone(api: MemoryApi) -> None:
+    async with controllers(api, ENDPOINT):
+        # Before the service they belong to: nobody may take them for left over.
+        await api.create(by_hand("external"))
+        await asyncio.sleep(1)
+        await api.create(service("external", selector={}))
+        await asyncio.sleep(5)
+        assert await ready(api, "external") == ["192.0.2.1"]
+
+
+async def test_endpoints_go_with_their_service(api: MemoryApi) -> None:
+    await api.create(service())
+    async with controllers(api, ENDPOINT):
+        await asyncio.sleep(1)
+        await api.delete(Service, "web", "default")
+        await asyncio.sleep(1)
+        assert await ready(api) is None
+
+
+async def test_endpoints_whose_service_went_while_nobody_looked_go_at_the_start(api: MemoryApi) -> None:
+    lock = by_hand("lock")
+    lock.metadata.annotations = {LEADER: "{}"}
+    await api.create(by_hand("left-over"))
+    await api.create(lock)
+    async with controllers(api, ENDPOINT):
+        await asyncio.sleep(1)
+        assert await ready(api, "left-over") is None
+        assert await ready(api, "lock") is not None, "an election's lock is no service's"
+
+
+async def test_endpoints_that_somebody_changed_or_removed_are_put_right(api: MemoryApi) -> None:
+    await api.create(service())
+    await api.create(web("a", "10.0.0.1"))
+    async with controllers(api, ENDPOINT):
+        await asyncio.sleep(1)
+        await api.patch(Endpoints, "web", "default", {"subsets": None})
+        await asyncio.sleep(1)
+        assert await ready(api) == ["10.0.0.1"]
+        await api.delete(Endpoints, "web", "default")
+        await asyncio.sleep(1)
+        assert await ready(api) == ["10.0.0.1"]
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_with_stale_caches_they_end_as_they_should(api: MemoryApi, seed: int) -> None:
+    rng = random.Random(seed)
+    await api.create(service())
+    sources = LaggingSources(EtcdSources(api.store), seed, lag=2.0)
+    async with (
+        MemoryNode(api, ready_after=1.0).running(),
+        controllers(api, ENDPOINT, sources=sources, options=Options(controllers=(ENDPOINT,))),
+    ):
+        for number in range(12):
+            await api.create(pod(f"p{number}", labels={"app": rng.choice(["web", "db"])}))
+            if number % 3 == 2:
+                victim = rng.choice((await api.list(Pod)).items)
+                await api.delete(Pod, victim.name, "default")
+            await asyncio.sleep(rng.uniform(0, 2))
+
+        async def right() -> bool:
+            of = await api.get(Service, "web", "default")
+            pods = [each for each in (await api.list(Pod)).items if each.metadata.labels == {"app": "web"}]
+            return (await api.get(Endpoints, "web", "default")).subsets == subsets(of, pods)
+
+        await asyncio.sleep(30)
+        await until(right)
+        before = len(writes(api))
+        await asyncio.sleep(60)
+        assert len(writes(api)) == before
