@@ -94,6 +94,8 @@ class PodMemory:
     volumes_retry_at: float = 0.0
     sandbox_retry_at: float = 0.0
     sandbox_attempts: int = 0
+    loss_told: bool = False
+    """The user knows that the sandbox is gone; until there is a new one."""
     unhealthy: dict[str, Unhealthy] = field(default_factory=dict)
     """Containers whose liveness or startup probe failed, by id."""
 
@@ -272,8 +274,8 @@ def _plan_sandbox(pod: Pod, seen: Seen, memory: PodMemory, now: float) -> Plan:
     if alive := seen.alive():
         # The pod's network went with the sandbox, so they can only be replaced.
         again = (pod.spec.restartPolicy or "Always") != "Never"
-        kills = [Kill(c, f"Stopping container {c.name}", grace_period(pod), replace=again) for c in alive]
-        return Plan([Announce(), *kills])
+        kills: list[Action] = [Kill(c, f"Stopping container {c.name}", grace_period(pod), replace=again) for c in alive]
+        return Plan(kills if memory.loss_told else [Announce(), *kills])
     if not memory.volumes_ready:
         if now < memory.volumes_retry_at:
             return Plan(wake_at=memory.volumes_retry_at)

@@ -152,6 +152,8 @@ class PodWorker:
                 wait = await self._step_guarded()
                 if wait is None or wait > 0:
                     await self._sleep(wait)
+                else:
+                    await asyncio.sleep(0)  # whatever the plan, nobody else has to wait for it
         finally:
             self._probes.stop()
             self._host.images.forget(self.id.uid)
@@ -338,8 +340,8 @@ class PodWorker:
             await self._ensure_image(action.name)
 
     def _sandbox_changed(self) -> None:
-        if not self._killing:
-            self._events.pod("Normal", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
+        self._memory.loss_told = True
+        self._events.pod("Normal", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
 
     async def _mount(self) -> None:
         assert self.pod is not None
@@ -369,6 +371,7 @@ class PodWorker:
             return
         log.info("made a sandbox", extra={"pod": self.name, "ip": sandbox.ip, "attempt": attempt})
         self.seen = Seen([sandbox, *self.seen.sandboxes], self.seen.containers)
+        self._memory.loss_told = False
 
     async def _ensure_image(self, name: str) -> None:
         assert self.pod is not None
