@@ -170,7 +170,7 @@ class _HelpWithDefaults(argparse.HelpFormatter):
     """Adds a flag's default to its help, unless there is none to speak of."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default in (None, "", argparse.SUPPRESS) or not action.option_strings:
+        if action.default in (None, "", argparse.SUPPRESS) or "(default" in (action.help or ""):
             return action.help
         shown = action.default
         if isinstance(shown, bool):

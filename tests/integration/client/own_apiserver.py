@@ -1,0 +1,72 @@
+"""A kube-apiserver that belongs to a test, which may kill it and start it again."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.own_etcd import OwnEtcd
+
+
+class OwnApiserver:
+    """One kube-apiserver process on a free port of the loopback."""
+
+    def __init__(self, etcd: OwnEtcd, log: Path) -> None:
+        self.etcd = etcd
+        self._log = log
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self._port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self._port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it is ready."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "kube.apiserver", f"--etcd-servers={self.etcd.endpoint}",
+                 f"--insecure-port={self._port}", "-v2"],
+                stdout=log, stderr=log,
+            )  # fmt: skip
+        deadline = time.monotonic() + 30
+        while not self.ready():
+            assert self._process.poll() is None, f"the apiserver does not start:\n{self.log()}"
+            assert time.monotonic() < deadline, f"the apiserver is not ready:\n{self.log()}"
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        """kill -9."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def ready(self) -> bool:
+        """Whether it says so."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/readyz", timeout=1) as answer:
+                return bool(answer.status == 200)
+        except (OSError, urllib.error.URLError):
+            return False
+
+    def log(self) -> str:
+        """The last of what it wrote."""
+        return self._log.read_text(errors="replace")[-4000:]
+
+
+async def eventually(condition: Callable[[], bool], what: str, seconds: float = 15) -> None:
+    """Wait until something is so, and fail if it does not come to be."""
+    try:
+        async with asyncio.timeout(seconds):
+            while not condition():
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        pytest.fail(f"not within {seconds:g} s: {what}")
