@@ -77,7 +77,7 @@ class Iptables:
 
 
 async def _run(command: Sequence[str], stdin: bytes = b"", fine: Sequence[int] = (0,)) -> bytes:
-    """A command's output. In a thread: a daemon that is told to stop waits for it, and leaves no half change behind."""
+    """A command's output. One cut short by the daemon's end leaves each table whole: restore acts at its COMMIT."""
     try:
         done = await asyncio.to_thread(subprocess.run, command, input=stdin, capture_output=True, check=False)
     except OSError as error:

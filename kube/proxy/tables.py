@@ -72,7 +72,7 @@ def transaction(found: Table, wanted: Table, ours: Callable[[str], bool]) -> str
     changed = [
         chain
         for chain, rules in wanted.chains.items()
-        if chain not in found.chains or _canonical(found.chains[chain]) != _canonical(rules)
+        if chain not in found.chains or not _same(found.chains[chain], rules)
     ]
     jumps: list[str] = []
     for hook in BUILT_IN:
@@ -96,13 +96,21 @@ def target(rule: str) -> str:
 def _jumps(hook: str, found: Rules, wanted: Rules, ours: Callable[[str], bool]) -> list[str]:
     """Deletions and insertions that make `wanted` the head of a built-in chain and the only jumps to our chains."""
     present = tuple(rule for rule in found if ours(target(rule)))
-    if _canonical(found[: len(wanted)]) == _canonical(wanted) and len(present) <= len(wanted):
+    if _same(found[: len(wanted)], wanted) and len(present) <= len(wanted):
         return []
     lines = [f"-D {hook} {rule}" for rule in present]
     lines += [f"-I {hook} {place} {rule}" for place, rule in enumerate(wanted, start=1)]
     return lines
 
 
-def _canonical(rules: Rules) -> list[list[str]]:
-    """Rules in a form that survives how a back end quotes comments and orders matches."""
-    return [sorted(rule.replace('"', "").split()) for rule in rules]
+def _same(some: Rules, others: Rules) -> bool:
+    """Whether rules are the same, however a back end quotes their comments and orders their matches."""
+    if some == others:
+        return True
+    return len(some) == len(others) and all(
+        one == other or _canonical(one) == _canonical(other) for one, other in zip(some, others, strict=True)
+    )
+
+
+def _canonical(rule: str) -> list[str]:
+    return sorted(rule.replace('"', "").split())
