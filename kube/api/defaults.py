@@ -8,7 +8,7 @@ service account) is not decided here.
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import ROUND_CEILING, Decimal
+from decimal import ROUND_CEILING, Context, Decimal
 from typing import Any
 
 from kube.api import core, quantity
@@ -122,11 +122,13 @@ def _resources(resources: core.ResourceRequirements) -> None:
 
 def _round_up(amounts: dict[str, str]) -> dict[str, str]:
     """Amounts finer than a thousandth are rounded up to one."""
-    return {name: _milli(amount) if amount.endswith(("n", "u")) else amount for name, amount in amounts.items()}
+    return {name: _milli(amount) for name, amount in amounts.items()}
 
 
 def _milli(amount: str) -> str:
-    return quantity.text(quantity.parse(amount).quantize(Decimal("0.001"), rounding=ROUND_CEILING))
+    value = quantity.parse(amount)
+    rounded = value.quantize(Decimal("0.001"), rounding=ROUND_CEILING, context=Context(prec=200))
+    return amount if rounded == value else quantity.text(rounded, amount)
 
 
 _DEFAULT_MODE = 0o644

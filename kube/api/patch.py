@@ -173,7 +173,7 @@ def _merge_list(original: list[Any], patch: list[Any], model: type[Model] | None
         merged = list(dict.fromkeys([*original, *patch])) if all(map(_plain, [*original, *patch])) else patch
         return _arrange(merged, order or patch, original, key)
     items: list[Json] = []
-    replace = False
+    replace, size = False, len(original)
     for item in patch:
         if not isinstance(item, dict):
             raise Invalid(REJECTED)
@@ -197,7 +197,10 @@ def _merge_list(original: list[Any], patch: list[Any], model: type[Model] | None
             merged.append(_merge_map({}, item, item_model))
         else:
             merged[index] = _merge_map(merged[index], item, item_model)
-    return _arrange(merged, order if order is not None else items, original, key)
+    if order is None:
+        return _arrange(merged, items, original, key)
+    # Upstream looks up the old order in a list in which new items have taken the places of deleted ones.
+    return _arrange(merged, order, merged[:size], key)
 
 
 def _plain(value: object) -> bool:

@@ -3,7 +3,8 @@
 On the wire a quantity is a string (a bare number is taken too), and it is always written in *canonical* form: no
 fraction, the largest suffix that keeps it whole, and the family of suffix that it was given in (binary `Ki`, decimal
 `k`, or exponent `e3`). So `0.5` becomes `500m`, `1024Ki` becomes `1Mi` and `1000m` becomes `1`. What is finer than a
-nano (`n`) is rounded up, away from zero.
+nano (`n`) is rounded up, away from zero. Upstream keeps some texts that it takes for canonical although they are not
+(`1.123`, `5.`); clients see them, so they are kept here too.
 """
 
 from __future__ import annotations
@@ -32,29 +33,32 @@ class QuantityError(ValueError):
 
 
 @lru_cache(maxsize=8192)
-def _split(text: str) -> tuple[Decimal, str]:
-    """The value and the family of suffix: `binary`, `decimal` or `exponent`."""
+def _split(text: str) -> tuple[Decimal, str, bool]:
+    """The value, the family of suffix (`binary`, `decimal` or `exponent`), and whether upstream keeps the text."""
     match = _FORM.fullmatch(text)
-    if match is None or not (match[2] or match[3]):
+    if match is None or not text:
         raise QuantityError(FORMAT_ERROR)
-    sign, whole, fraction, suffix = match[1], match[2] or "0", match[3] or "0", match[4]
-    number = Decimal(f"{sign}{whole}.{fraction}")
+    sign, whole, fraction, suffix = match[1], match[2].lstrip("0") or "0", match[3] or "", match[4]
+    number = Decimal(f"{sign}{whole}.{fraction or 0}")
     if suffix in _BINARY:
-        family, scaled = "binary", _EXACT.multiply(number, Decimal(1024 ** _BINARY[suffix]))
-    elif suffix in _DECIMAL:
-        family, scaled = "decimal", number.scaleb(_DECIMAL[suffix], _EXACT)
-    elif exponent := _EXPONENT.fullmatch(suffix):
-        power = int(exponent[1])
-        if abs(power) > 100:
-            raise QuantityError(SUFFIX_ERROR)
-        family, scaled = "exponent", number.scaleb(power, _EXACT)
+        power = 10 * _BINARY[suffix]
+        value = _nano_up(_EXACT.multiply(number, Decimal(2**power)))
+        # Upstream's rules of thumb for what fits 64 bits and cannot take a larger suffix.
+        kept = not fraction and 14 - len(whole) - power * 3 // 10 >= 0 and int(whole) % 8 != 0
+        return max(-_LARGEST, min(value, _LARGEST)), "binary", kept
+    if suffix in _DECIMAL:
+        family, power = "decimal", _DECIMAL[suffix]
+    elif (exponent := _EXPONENT.fullmatch(suffix)) and abs(int(exponent[1])) <= 100:
+        family, power = "exponent", int(exponent[1])
     else:
         raise QuantityError(SUFFIX_ERROR)
-    rounding = ROUND_FLOOR if scaled < 0 else ROUND_CEILING
-    rounded = scaled.quantize(_NANO, rounding=rounding, context=_EXACT)
-    if abs(rounded) > _LARGEST:
-        rounded = _LARGEST.copy_sign(rounded)
-    return rounded, family
+    digits, scale = whole + fraction, power - len(fraction)
+    kept = len(digits) <= 18 and scale >= -9 and scale % 3 == 0 and digits[0] != "0" and not digits.endswith("000")
+    return _nano_up(number.scaleb(power, _EXACT)), family, kept
+
+
+def _nano_up(value: Decimal) -> Decimal:
+    return value.quantize(_NANO, rounding=ROUND_FLOOR if value < 0 else ROUND_CEILING, context=_EXACT)
 
 
 def parse(text: str) -> Decimal:
@@ -65,8 +69,8 @@ def parse(text: str) -> Decimal:
 @lru_cache(maxsize=8192)
 def canonical(text: str) -> str:
     """The one way to write this quantity in its family of suffixes. Raises QuantityError."""
-    value, family = _split(text)
-    return _render(value, family)
+    value, family, kept = _split(text)
+    return text if kept else _render(value, family)
 
 
 def _render(value: Decimal, family: str) -> str:
@@ -91,7 +95,7 @@ def _render(value: Decimal, family: str) -> str:
 def from_json(value: object) -> object:
     """What a JSON value means as a quantity: canonical text; anything but text and numbers is handed back as it is."""
     if isinstance(value, str):
-        return canonical(value)
+        return canonical(value.strip())
     if isinstance(value, int | float) and not isinstance(value, bool):
         return canonical(repr(value))
     return value
@@ -122,7 +126,7 @@ def add(quantities: Iterable[str]) -> str:
     """The sum, written like the first that is not zero."""
     total, like = Decimal(0), ""
     for quantity in quantities:
-        value, _ = _split(quantity)
+        value = parse(quantity)
         if not like and value:
             like = quantity
         total = _EXACT.add(total, value)

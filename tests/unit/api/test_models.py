@@ -39,7 +39,7 @@ def test_what_upstream_writes_though_it_is_empty(model: core.Container, expected
     assert model.to_dict() == expected
 
 
-EMPTY = {
+EMPTY: dict[str, dict[str, Any]] = {
     "Pod": {"spec": {"containers": []}, "status": {}},
     "Service": {"spec": {}, "status": {"loadBalancer": {}}},
     "ReplicationController": {"spec": {}, "status": {"replicas": 0}},

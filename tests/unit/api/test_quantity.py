@@ -24,16 +24,21 @@ CANONICAL = {
     "millions become M": ("5000k", "5M"),
     "an exponent stays one": ("12e3", "12e3"),
     "exponents come in threes": ("1e4", "10e3"),
-    "an upper-case exponent": ("1E3", "1e3"),
+    "an upper-case exponent that goes up": ("10E2", "1e3"),
+    "an upper-case exponent that fits is kept": ("1E3", "1E3"),
     "E alone is exa": ("1E", "1E"),
     "leading zeros and plus": ("+001.50", "1500m"),
+    "three digits behind the point are kept": ("1.123", "1.123"),
+    "unless nothing is before it": ("0.123", "123m"),
     "no digit before the point": (".5", "500m"),
-    "no digit after the point": ("5.", "5"),
+    "no digit after the point is kept": ("5.", "5."),
+    "no digit at all": ("m", "0"),
     "negative": ("-0.5", "-500m"),
     "finer than nano is rounded up": ("0.1n", "1n"),
     "and away from zero": ("-0.1n", "-1n"),
     "half a Ki has no binary form": ("0.5Ki", "512"),
-    "too large is the largest": ("1e30", "9223372036854775807"),
+    "too large in binary is the largest": ("16Ei", "9223372036854775807"),
+    "but not in decimal": ("9223372036854775808", "9223372036854775808"),
 }
 
 
@@ -44,7 +49,7 @@ def test_canonical_form(text: str, expected: str) -> None:
 
 MALFORMED = {
     "nothing": ("", quantity.FORMAT_ERROR),
-    "no digits": ("m", quantity.FORMAT_ERROR),
+    "two signs": ("--1", quantity.SUFFIX_ERROR),
     "a word": ("lots", quantity.FORMAT_ERROR),
     "space inside": ("1 Gi", quantity.FORMAT_ERROR),
     "two points": ("1.2.3", quantity.FORMAT_ERROR),
