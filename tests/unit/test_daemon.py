@@ -352,7 +352,9 @@ class TestHealth:
         ("address", "port", "complaint"),
         [
             pytest.param("127.0.0.1", 70000, r"cannot listen on 127\.0\.0\.1:70000", id="a port that is none"),
-            pytest.param("198.51.100.7", 0, r"cannot listen on 198\.51\.100\.7:0: cannot assign", id="another's address"),
+            pytest.param(
+                "198.51.100.7", 0, r"cannot listen on 198\.51\.100\.7:0: cannot assign", id="another's address"
+            ),
         ],
     )
     def test_where_nobody_can_listen(self, address: str, port: int, complaint: str) -> None:
