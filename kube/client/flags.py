@@ -117,6 +117,8 @@ def _store(options: ClientOptions) -> EtcdStore:
         )
     except ValueError as error:
         raise daemon.Fatal(f"cannot read etcd: {error}: see --etcd-servers") from None
+    except OSError as error:
+        raise daemon.Fatal(f"cannot read etcd: {error}: see --etcd-cafile, --etcd-certfile, --etcd-keyfile") from None
 
 
 async def _wait_for_etcd(store: EtcdStore) -> None:
@@ -126,10 +128,6 @@ async def _wait_for_etcd(store: EtcdStore) -> None:
         try:
             await store.revision()
             return
-        except OSError as error:
-            raise daemon.Fatal(
-                f"cannot read etcd: {error}: see --etcd-cafile, --etcd-certfile, --etcd-keyfile"
-            ) from None
         except Unavailable as error:
             if loop.time() >= deadline:
                 raise daemon.Fatal(f"cannot reach {error}: start it, or name another with --etcd-servers") from None
