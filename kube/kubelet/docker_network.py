@@ -22,15 +22,18 @@ def ensure_network(client: docker.APIClient, name: str, cidr: str, bridge: str) 
     """Create the network unless it is there. Raises RuntimeFailure when it is there with another range."""
     found = _ranges(client, name)
     if found is None:
-        if words := conflict(cidr, _read("/proc/net/route"), _read("/etc/resolv.conf")):
-            raise RuntimeFailure(_refusal(name, cidr, words))
+        # Another kubelet of this engine may be creating it at this moment: that is none in the way.
+        in_the_way = _overlap(client, cidr, name) or conflict(
+            cidr, _read("/proc/net/route"), _read("/etc/resolv.conf"), bridge
+        )
+        if in_the_way:
+            raise RuntimeFailure(_refusal(name, cidr, in_the_way))
         try:
             client.create_network(name, **network_options(cidr, bridge, default_mtu()), check_duplicate=True)
         except APIError as error:
-            found = _ranges(client, name)  # another kubelet of this engine may have been faster
+            found = _ranges(client, name)  # the other kubelet was faster
             if found is None:
-                words = _overlap(client, cidr) or str(error.explanation or error)
-                raise RuntimeFailure(_refusal(name, cidr, words)) from error
+                raise RuntimeFailure(_refusal(name, cidr, str(error.explanation or error))) from error
         else:
             log.info("created the pod network %s, %s", name, cidr)
             return
@@ -63,12 +66,13 @@ def _ranges(client: docker.APIClient, name: str) -> list[str] | None:
     return [pool.get("Subnet", "") for pool in network["IPAM"]["Config"] or ()]
 
 
-def _overlap(client: docker.APIClient, cidr: str) -> str:
-    """The Docker network whose range overlaps; "" if none does."""
+def _overlap(client: docker.APIClient, cidr: str, name: str) -> str:
+    """The Docker network of another name whose range overlaps; "" if none does."""
     pods = ipaddress.ip_network(cidr)
     for network in client.networks():
         for pool in network["IPAM"]["Config"] or ():
-            if pool.get("Subnet") and ipaddress.ip_network(pool["Subnet"], strict=False).overlaps(pods):
+            subnet = ipaddress.ip_network(pool.get("Subnet") or "::/128", strict=False)
+            if subnet.overlaps(pods) and network["Name"] != name:
                 return f"the Docker network {network['Name']} has {pool['Subnet']}"
     return ""
 
@@ -77,16 +81,16 @@ def _refusal(name: str, cidr: str, words: str) -> str:
     return f"cannot create the pod network {name} with the range {cidr} (another is given as --pod-cidr): {words}"
 
 
-def conflict(cidr: str, routes: str, resolver: str) -> str:
+def conflict(cidr: str, routes: str, resolver: str, bridge: str) -> str:
     """What this machine already has inside the range, from its /proc/net/route and /etc/resolv.conf; "" if nothing.
 
-    A route that is wider than the range is none: the bridge's own is more specific and wins.
+    A route that is wider than the range is none (the bridge's own is more specific and wins), nor is the bridge's own.
     """
     pods = ipaddress.ip_network(cidr)
     for fields in _routes(routes):
         target, gateway, mask = (_address(fields[at]) for at in (1, 2, 7))
         network = ipaddress.IPv4Network(f"{target}/{mask}")
-        if network.prefixlen and network.overlaps(pods) and network.prefixlen >= pods.prefixlen:
+        if network.overlaps(pods) and network.prefixlen >= pods.prefixlen and fields[0] != bridge:
             return f"a route of this machine leads to {network} by {fields[0]}"
         if int(gateway) and gateway in pods:
             return f"it covers this machine's gateway {gateway}"

@@ -31,7 +31,7 @@ def engine(node_in_engine: OwnNode, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture
 async def runtime(engine: OwnDocker) -> AsyncIterator[DockerRuntime]:
-    runtime = DockerRuntime("restarted", socket=engine.socket, timeout=2)
+    runtime = DockerRuntime("restarted", socket=engine.socket)
     yield runtime
     if not engine.answers():
         engine.start()
@@ -92,15 +92,17 @@ async def test_an_engine_that_hangs_is_unavailable_and_the_loop_runs_on(
     runtime: DockerRuntime, engine: OwnDocker
 ) -> None:
     id = await start(runtime, await host_sandbox(runtime), RUNS)
+    hasty = DockerRuntime("restarted", socket=engine.socket, timeout=1)
     engine.pause()
     try:
         async with asyncio.timeout(PATIENCE):
             with pytest.raises(EngineUnavailable):
-                await runtime.list_containers()
+                await hasty.list_containers()
             with pytest.raises(TimeoutError):
                 await runtime.exec(id, ["true"], 0.5)
     finally:
         engine.resume()
+        await hasty.close()
     assert (await runtime.exec(id, ["true"], 10)).exit_code == 0
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -272,16 +272,15 @@ async def test_graces_do_not_hold_up_other_calls(node: OwnNode) -> None:
     runtime = node.runtime(parallel=2)
     try:
         box = await sandbox(runtime)
-        ids = [await start(runtime, box, DEAF, f"c{number}") for number in range(6)]
-        stopping = [asyncio.create_task(runtime.stop_container(id, 3)) for id in ids]
-        began = time.monotonic()
-        while time.monotonic() - began < 1.5:
-            asked = time.monotonic()
-            await runtime.info()
-            assert time.monotonic() - asked < 1
-        assert not any(task.done() for task in stopping)
-        await asyncio.gather(*stopping)
-        assert time.monotonic() - began < 3 + 6
+        ids = [await start(runtime, box, DEAF, f"c{number}") for number in range(4)]
+        stopping = [asyncio.create_task(runtime.stop_container(id, 600)) for id in ids]
+        async with asyncio.timeout(PATIENCE):
+            for _ in range(20):
+                await runtime.list_containers()
+            assert not any(task.done() for task in stopping)
+            for id in ids:
+                await runtime.remove_container(id)
+            await asyncio.gather(*stopping)
     finally:
         await runtime.close()
 
@@ -290,13 +289,16 @@ async def test_logs_and_commands_that_last_do_not_hold_up_other_calls(node: OwnN
     runtime = node.runtime(parallel=2)
     try:
         id = await start(runtime, await sandbox(runtime))
-        lasting = [asyncio.create_task(log(runtime, id, follow=True)) for _ in range(10)]
-        hanging = [asyncio.create_task(runtime.exec(id, ["sleep", "3"], 20)) for _ in range(4)]
-        for _ in range(20):
-            async with asyncio.timeout(5):
+        lasting: list[asyncio.Task[Any]] = [asyncio.create_task(log(runtime, id, follow=True)) for _ in range(10)]
+        hanging: list[asyncio.Task[Any]] = [
+            asyncio.create_task(runtime.exec(id, ["sleep", "600"], 600)) for _ in range(4)
+        ]
+        async with asyncio.timeout(PATIENCE):
+            for _ in range(20):
                 await runtime.list_containers()
-        assert not any(task.done() for task in lasting)
-        await asyncio.gather(*hanging)
+        assert not any(task.done() for task in lasting + hanging)
+        for task in hanging:
+            task.cancel()
         await runtime.stop_container(id, 5)
         async with asyncio.timeout(PATIENCE):
             assert await asyncio.gather(*lasting) == [b"ready\n"] * 10
@@ -305,20 +307,19 @@ async def test_logs_and_commands_that_last_do_not_hold_up_other_calls(node: OwnN
 
 
 async def test_the_event_loop_runs_on_while_many_pods_start(runtime: DockerRuntime) -> None:
-    longest = 0.0
+    ticks = 0
 
     async def tick() -> None:
-        nonlocal longest
+        nonlocal ticks
         while True:
-            before = time.monotonic()
             await asyncio.sleep(0.01)
-            longest = max(longest, time.monotonic() - before)
+            ticks += 1
 
     ticking = asyncio.create_task(tick())
     boxes = await asyncio.gather(*(sandbox(runtime) for _ in range(8)))
     ids = await asyncio.gather(*(start(runtime, box) for box in boxes))
     ticking.cancel()
-    assert longest < 0.5
+    assert ticks > 20  # each of the many calls takes the time of several ticks
     assert len({box.ip for box in boxes}) == 8
     assert {status.id for status in await runtime.list_containers()} == set(ids)
 

@@ -26,6 +26,7 @@ NEIGHBOUR = route("eth0", "0005F40A", "00FFFFFF", "020200C0")  # 10.244.5.0/24
         ("10.244.0.0/16", DEFAULT + VPN, "", ""),
         ("10.244.6.0/24", DEFAULT + NEIGHBOUR, "", ""),
         ("10.244.0.0/16", DEFAULT + NEIGHBOUR, "", "a route of this machine leads to 10.244.5.0/24 by eth0"),
+        ("10.244.0.0/16", route("kube0", "0000F40A", "0000FFFF"), "", ""),
         ("192.0.2.0/24", LINK, "", "a route of this machine leads to 192.0.2.0/24 by eth0"),
         ("192.0.0.0/16", DEFAULT, "", "it covers this machine's gateway 192.0.2.1"),
         (
@@ -41,6 +42,7 @@ NEIGHBOUR = route("eth0", "0005F40A", "00FFFFFF", "020200C0")  # 10.244.5.0/24
         "a wider route",
         "another node's range",
         "another node's range inside",
+        "its own bridge",
         "the machine's own link",
         "the gateway",
         "the name server",
@@ -48,7 +50,7 @@ NEIGHBOUR = route("eth0", "0005F40A", "00FFFFFF", "020200C0")  # 10.244.5.0/24
     ],
 )
 def test_what_the_machine_has_inside_the_range(cidr: str, routes: str, resolver: str, words: str) -> None:
-    assert conflict(cidr, HEADER + routes, resolver) == words
+    assert conflict(cidr, HEADER + routes, resolver, "kube0") == words
 
 
 def test_pods_may_talk_to_one_another_and_leave_the_machine() -> None:
