@@ -242,7 +242,7 @@ def test_a_container_that_fails_its_liveness_probe_is_restarted(api: Api, node: 
     eventually(lambda: container_status(api.get("pods", "live"))["restartCount"] == 1, "it is restarted", 40)
     api.wait_ready("live")
     assert node.container(api.namespace, "live").id != first
-    assert [reason for reason, _ in api.events("live") if reason == "Unhealthy"]
+    eventually(lambda: "Unhealthy" in {reason for reason, _ in api.events("live")}, "an event says why")
 
 
 def test_a_pod_that_fits_nowhere_waits_and_says_why(api: Api) -> None:

@@ -100,7 +100,7 @@ def test_requests_from_inside_a_pod_reach_it(api: Api, node: Node, web: MakeWeb)
 def test_a_backend_can_reach_its_own_service(api: Api, node: Node, web: MakeWeb) -> None:
     address = web(1)["spec"]["clusterIP"]
     (name,) = api.names("app=web")
-    assert node.execute(api.namespace, name, "wget", "-qO-", "-T", "5", f"http://{address}/").strip() == name
+    assert node.execute(api.namespace, name, "timeout", "5", "wget", "-qO-", f"http://{address}/").strip() == name
 
 
 def test_a_service_without_backends_refuses_at_once(api: Api, node: Node, web: MakeWeb) -> None:
@@ -112,7 +112,7 @@ def test_a_service_without_backends_refuses_at_once(api: Api, node: Node, web: M
     eventually(lambda: _refused(address), "the host is refused at once")
     began = time.monotonic()
     client = node.container(api.namespace, "client")
-    assert client.exec_run(["wget", "-qO-", "-T", "10", f"http://{address}/"]).exit_code != 0
+    assert client.exec_run(["timeout", "10", "wget", "-qO-", f"http://{address}/"]).exit_code == 1
     assert time.monotonic() - began < 3
     api.scale("web", 1)
     eventually(lambda: ask(address), "it answers again")

@@ -101,7 +101,6 @@ def test_a_service_that_cannot_be_is_unprocessable(api: Api, path: str, value: o
         pytest.param("", "application/json", "", id="nothing"),
         pytest.param("[]", "application/json", "", id="a list"),
         pytest.param("a: [", "application/yaml", "", id="YAML cut off"),
-        pytest.param('{"apiVersion": "v1"}', "application/json", "Kind", id="no kind"),
         pytest.param('{"kind": "Pud", "apiVersion": "v1"}', "application/json", "Pud", id="unknown kind"),
         pytest.param('{"kind": "Service", "apiVersion": "v1"}', "application/json", "", id="another kind"),
         pytest.param('{"kind": "Pod", "apiVersion": "v9"}', "application/json", "v9", id="unknown version"),
