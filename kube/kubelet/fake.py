@@ -248,13 +248,15 @@ class FakeRuntime:
         sandbox = self._sandboxes.get(status.sandbox_id)
         if sandbox is None or sandbox.status.state is not State.RUNNING:
             raise RuntimeFailure("cannot join network of a non running container", "RunContainerError")
-        now = self.now()
         if program.start_error:
-            code = 127 if program.exit_code is None else program.exit_code
-            container.status = replace(status, started_at=now, error=program.start_error)
-            self._end(container, code)
+            self._end(container, 127 if program.exit_code is None else program.exit_code)
+            # As on Docker: the times of a container that never ran are that of its creation.
+            created = status.created_at
+            container.status = replace(
+                container.status, started_at=created, finished_at=created, error=program.start_error
+            )
             raise RuntimeFailure(program.start_error, "RunContainerError")
-        container.status = replace(status, state=State.RUNNING, started_at=now)
+        container.status = replace(status, state=State.RUNNING, started_at=self.now())
         if program.output:
             self.write(container_id, program.output)
         if program.exit_code is not None:
