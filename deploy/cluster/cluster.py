@@ -52,11 +52,13 @@ class Cluster:
         try:
             yield
         except BaseException:
-            if self._started and not ran_before:
-                self.stop()
+            if not ran_before and {KUBELET, DOCKERD} & set(self._started):
+                self.stop()  # there may be containers
             else:
                 for name in reversed(self._started):
                     self.supervisor.stop_program(name)
+                if not ran_before:
+                    self.supervisor.shutdown()
             raise
 
     def start_supervisor(self) -> None:

@@ -29,7 +29,8 @@ def main() -> None:
     except Failed as failure:
         sys.exit(f"deploy/down: {failure}")
     if foreign_etcd:
-        print(f"{ETCD:<12}not started by us: left as it is, and with it what is under /registry in it")
+        with Steps().step(ETCD) as step:
+            step.say("not started by us: left as it is, with what is in it under /registry")
 
 
 if __name__ == "__main__":

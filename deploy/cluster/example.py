@@ -41,7 +41,8 @@ def submit(step: Step, server: str) -> None:
             raise Failed(
                 f"{EXAMPLE.name}: the apiserver refuses the {manifest['kind']}: {answer.get('message', answer)}"
             )
-        said.append(f"{collection}/{manifest['metadata']['name']} {'created' if code == 201 else 'is there'}")
+        what = f"{manifest['kind'].lower()}/{manifest['metadata']['name']}"
+        said.append(f"{what} {'created' if code == 201 else 'is there'}")
     step.done(", ".join(said))
 
 
@@ -59,6 +60,7 @@ def wait_ready(step: Step, server: str) -> None:
             return
         if time.monotonic() > deadline:
             states = "\n".join(f"  {pod['metadata']['name']}: {_state(pod)}" for pod in items) or "  no pod was made"
+            states = "\n".join([states, *_warnings(server)])
             raise Failed(f"only {ready} of {wanted} pods are Ready after {READY_SECONDS:.0f} s:\n{states}")
         step.say(f"{ready} of {wanted} Ready")
         time.sleep(0.1)
@@ -79,6 +81,13 @@ def _state(pod: dict[str, Any]) -> str:
         waiting = container.get("state", {}).get("waiting", {})
         words += [waiting.get("reason", ""), waiting.get("message", "")]
     return ", ".join(word for word in words if word)
+
+
+def _warnings(server: str) -> list[str]:
+    """What the cluster complained of."""
+    _, events = request("GET", f"{server}/api/v1/namespaces/default/events?fieldSelector=type%3DWarning")
+    found = {f"  {event['reason']}: {event['message']}" for event in events.get("items", [])}
+    return sorted(found)[:10]
 
 
 def service_address(server: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+NAME_WIDTH = 25
 HEARTBEAT = 5.0
 """Seconds after which a long command shows what it last said."""
 
@@ -32,12 +33,12 @@ class Step:
         self._last = text
         took = f"  {self.seconds:.1f} s" if timed else ""
         if not self._quiet:
-            print(f"{self._name:<12}{text}{took}", flush=True)
+            print(f"{self._name:<{NAME_WIDTH}}{text}{took}", flush=True)
 
     def add(self, text: str) -> None:
         """One line more of what was said last."""
         if not self._quiet:
-            print(f"{'':<12}{text}", flush=True)
+            print(f"{'':<{NAME_WIDTH}}{text}", flush=True)
 
     def done(self, text: str) -> None:
         """The step's result, with the time it took if that is worth mentioning."""

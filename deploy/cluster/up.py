@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from pathlib import Path
@@ -16,7 +17,6 @@ from deploy.cluster.steps import Failed, Step, Steps
 
 def up(settings: Settings, steps: Steps) -> None:
     """Bring the cluster up; what works already is left as it is."""
-    machine.require_root("deploy/up")
     machine.require_disk(settings.run, Path("/var/lib/docker"))
     with steps.step("packages") as step:
         if packages := machine.missing_packages():
@@ -65,20 +65,21 @@ def show_requests(step: Step, address: str) -> None:
 
 def go_on(settings: Settings) -> str:
     """The lines to go on with."""
-    run = settings.run
     api = f"{settings.server}/api/v1/namespaces/default"
+    json_patch = "-X PATCH -H 'Content-Type: application/merge-patch+json'"
     return f"""
 Go on with curl:
   curl {api}/pods
-  curl -X POST -H 'Content-Type: application/yaml' --data-binary @pod.yaml {api}/pods
-  curl -X PATCH -H 'Content-Type: application/merge-patch+json' -d '{{"spec":{{"replicas":5}}}}' \\
-       {api}/replicationcontrollers/web
+  curl {json_patch} -d '{{"spec":{{"replicas":5}}}}' {api}/replicationcontrollers/web
   curl http://{example.service_address(settings.server)}/
 or kubectl:
   export KUBECONFIG={settings.kubeconfig}
   kubectl get nodes,rc,pods,services,endpoints
   kubectl scale rc web --replicas=5
-The daemons' logs: {settings.logs}/   Their state: {Path(sys.executable).parent}/supervisorctl -c {run}/supervisord.conf
+  kubectl logs rc/web
+
+The daemons' logs are in {settings.logs}/, and this tells and changes what runs:
+  {Path(sys.executable).parent}/supervisorctl -c {settings.run}/supervisord.conf status
 Stop it all: deploy/down"""
 
 
@@ -97,11 +98,15 @@ def main() -> None:
         pod_range=args.cluster_cidr,
         verbosity=args.v,
     )
-    began = time.monotonic()
+    began, steps = time.monotonic(), Steps()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # undone, too
     try:
+        machine.require_root("deploy/up")
         with exclusive(settings.run):
-            up(settings, Steps())
-            print(f"{'':<12}up after {time.monotonic() - began:.1f} s\n{go_on(settings)}")
+            up(settings, steps)
+            with steps.step("up") as step:
+                step.say(f"after {time.monotonic() - began:.1f} s")
+            print(go_on(settings))
     except Failed as failure:
         sys.exit(f"deploy/up: {failure}")
     except KeyboardInterrupt:
