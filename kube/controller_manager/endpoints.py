@@ -96,7 +96,7 @@ class EndpointsController(Controller):
         except errors.ApiError as why:
             if current is None and isinstance(why, errors.Forbidden):
                 # The namespace is being deleted: nothing is lost, and trying again helps nobody.
-                log.debug("%s: %s", service.key, why)
+                log.debug("not written", extra={"service": service.key, "reason": why})
                 return
             if not isinstance(why, errors.Conflict | errors.AlreadyExists | errors.NotFound):
                 verb = "create" if current is None else "update"
@@ -106,18 +106,18 @@ class EndpointsController(Controller):
             raise
         self._quiet_until[service.key] = asyncio.get_running_loop().time() + self._batch_period
         ready_count = sum(len(subset.addresses) for subset in wanted.subsets)
-        log.info("endpoints of %s: %d ready", service.key, ready_count)
+        log.info("endpoints written", extra={"service": service.key, "ready": ready_count})
 
     async def _remove(self, key: str) -> None:
         current = self._endpoints.get(key)
         if current is None:
             return
         namespace, name = split_key(key)
-        log.info("removing the endpoints of %s: the service is gone", key)
+        log.info("removing endpoints, their service is gone", extra={"service": key})
         try:
             await self._client.delete(Endpoints, name, namespace, uid=current.metadata.uid)
         except errors.NotFound:
-            log.debug("endpoints %s are gone already", key)
+            log.debug("gone already", extra={"endpoints": key})
 
     # What wakes it
 

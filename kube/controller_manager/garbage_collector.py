@@ -118,10 +118,10 @@ class GarbageCollector(Controller):
         if not owners or len(present) == len(owners):
             return
         if present:
-            log.info("%s %s: dropping owners that are gone", resource.kind, live.key)
+            log.info("dropping owners that are gone", extra={"kind": resource.kind, "key": live.key})
             await set_owners(self._client, live, present)
             return
-        log.info("deleting %s %s: its owners are gone", resource.kind, live.key)
+        log.info("deleting, its owners are gone", extra={"kind": resource.kind, "key": live.key})
         await self._delete(resource, live)
 
     async def _orphan_dependents(self, resource: Resource, owner: Object) -> None:
@@ -154,7 +154,7 @@ class GarbageCollector(Controller):
                 resource_version=live.metadata.resourceVersion,
             )
         except errors.NotFound:
-            log.debug("%s %s is gone already", resource.kind, live.key)
+            log.debug("gone already", extra={"kind": resource.kind, "key": live.key})
 
     async def _remove_finalizer(self, resource: Resource, obj: Object, finalizer: str) -> None:
         try:
@@ -165,7 +165,7 @@ class GarbageCollector(Controller):
             metadata = {"resourceVersion": live.metadata.resourceVersion, "finalizers": rest or None}
             await self._client.patch(resource.model, obj.name, obj.namespace, {"metadata": metadata})
         except errors.NotFound:
-            log.debug("%s %s is gone already", resource.kind, obj.key)
+            log.debug("gone already", extra={"kind": resource.kind, "key": obj.key})
 
     # Who is there
 
@@ -205,7 +205,7 @@ class GarbageCollector(Controller):
             return Owner.ABSENT
         resource = resources.by_kind(owner.apiVersion, owner.kind)
         if resource is None:
-            log.debug("owner %s %s is of a kind that is not known", owner.kind, owner.name)
+            log.debug("an owner of an unknown kind", extra={"kind": owner.kind, "owner": owner.name})
             return Owner.PRESENT
         try:
             live: Object = await self._client.get(resource.model, owner.name, namespace if resource.namespaced else "")

@@ -127,7 +127,7 @@ class NodeLifecycleController(Controller):
         except errors.NotFound:
             return None
         except (errors.ServiceUnavailable, errors.Timeout) as why:
-            log.warning("cannot say whether node %s lives: %s; every node gets its time anew", key, why)
+            log.warning("cannot ask for a node; every node gets its time anew", extra={"node": key, "error": why})
             self._begin_anew()
             return self._look_again(key, self._grace_period)
         return self._look_again(key, self._grace_period)
@@ -155,7 +155,7 @@ class NodeLifecycleController(Controller):
         before = _status(node)
         changed = unknown(node, now())
         if changed is not None:
-            log.warning("node %s is silent: its status is unknown", node.name)
+            log.warning("node is silent, its status is unknown", extra={"node": node.name})
             await self._client.update(changed, "status")
             if before == "True":
                 self._recorder.event(node, "Normal", "NodeNotReady", f"Node {node.name} status is now: NodeNotReady")
@@ -181,7 +181,7 @@ class NodeLifecycleController(Controller):
                     return
                 pod = live
             else:
-                log.info("pod %s is not ready: its node is silent", pod.key)
+                log.info("pod is not ready, its node is silent", extra={"pod": pod.key, "node": pod.spec.nodeName})
                 self._recorder.event(pod, "Warning", "NodeNotReady", "Node is not ready")
                 return
 

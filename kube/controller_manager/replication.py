@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from kube.api import errors
 from kube.api.core import Pod, ReplicationController, ReplicationControllerStatus
-from kube.api.meta import ObjectMeta, now
+from kube.api.meta import ObjectMeta, OwnerReference, now
 from kube.client.events import EventRecorder
 from kube.client.informer import Informers
 from kube.client.rest import Client
@@ -70,6 +70,9 @@ class ReplicationManager(Controller):
         conditions, failed = rc.status.conditions, None
         if not wait:
             await self._claim(rc, todo)
+            if self._controllers.get(key) is not rc:
+                # Claiming takes time, and what is wanted has changed meanwhile.
+                return 0.0
             failure, failed = await self._manage(rc, todo)
             conditions = failure_conditions(conditions, failure, now())
         new_status, next_change = status(rc, todo.claimed, conditions, now())
@@ -155,13 +158,18 @@ class ReplicationManager(Controller):
             fresh = await self._client.get(ReplicationController, rc.name, rc.namespace)
             if fresh.metadata.uid != rc.metadata.uid or fresh.metadata.deletionTimestamp is not None:
                 raise errors.conflict("replicationcontrollers", rc.name, "it was deleted; it adopts no pods")
+        changes: list[tuple[Pod, list[OwnerReference]]] = []
         for pod in todo.adopt:
-            log.info("%s adopts pod %s", rc.key, pod.name)
-            await set_owners(self._client, pod, [*pod.metadata.ownerReferences, owner_reference(rc)])
+            log.info("adopting", extra={"rc": rc.key, "pod": pod.name})
+            changes.append((pod, [*pod.metadata.ownerReferences, owner_reference(rc)]))
         for pod in todo.release:
-            log.info("%s releases pod %s", rc.key, pod.name)
+            log.info("releasing", extra={"rc": rc.key, "pod": pod.name})
             others = [owner for owner in pod.metadata.ownerReferences if owner.uid != rc.metadata.uid]
-            await set_owners(self._client, pod, others)
+            changes.append((pod, others))
+        rest = iter(changes)
+        failed = await _all(lambda: set_owners(self._client, *next(rest)), len(changes))
+        if failed is not None:
+            raise failed
 
     async def _manage(self, rc: ReplicationController, todo: Plan) -> tuple[Failure | None, errors.ApiError | None]:
         if todo.missing:
@@ -173,7 +181,7 @@ class ReplicationManager(Controller):
         return None, None
 
     async def _create(self, rc: ReplicationController, count: int) -> errors.ApiError | None:
-        log.info("%s: too few pods: creating %d", rc.key, count)
+        log.info("too few pods, creating", extra={"rc": rc.key, "count": count})
         batch = 1
         while count > 0:
             failed = await _all(lambda: self._create_one(rc), min(batch, count))
@@ -213,7 +221,7 @@ class ReplicationManager(Controller):
             return
 
     async def _delete(self, rc: ReplicationController, pods: Sequence[Pod]) -> errors.ApiError | None:
-        log.info("%s: too many pods: deleting %d", rc.key, len(pods))
+        log.info("too many pods, deleting", extra={"rc": rc.key, "count": len(pods)})
         self.expectations.expect_deletion(rc.key, [pod.key for pod in pods])
         rest = iter(pods)
         return await _all(lambda: self._delete_one(rc, next(rest)), len(pods))
@@ -225,7 +233,7 @@ class ReplicationManager(Controller):
             self.expectations.deletion_observed(rc.key, pod.key)
         except errors.Conflict as why:
             # Another pod has taken its name: the cache will know soon.
-            log.debug("%s: %s", pod.key, why)
+            log.debug("not deleted", extra={"pod": pod.key, "reason": why})
             self.expectations.deletion_observed(rc.key, pod.key)
             self.queue.add_after(rc.key, 1.0)
         except errors.ApiError as why:

@@ -26,7 +26,7 @@ class Reporter:
         self._recorder.event(pod, "Normal", "Scheduled", f"Successfully assigned {pod.key} to {node}")
 
     def binding_failed(self, pod: Pod, node: str, why: errors.ApiError) -> None:
-        log.warning("binding %s to %s failed: %s", pod.key, node, why)
+        log.warning("binding refused", extra={"pod": pod.key, "node": node, "error": why})
         self._recorder.event(pod, "Warning", "FailedScheduling", f"Binding to {node} failed: {why}")
 
     async def unschedulable(self, pod: Pod, why: Unschedulable) -> None:
@@ -35,7 +35,7 @@ class Reporter:
         conditions = with_condition(pod, str(why))
         if conditions is None:
             return
-        log.info("%s cannot be scheduled: %s", pod.key, why)
+        log.info("unschedulable", extra={"pod": pod.key, "reason": why})
         patch = {
             "metadata": {"uid": pod.metadata.uid},
             "status": {"conditions": [condition.to_dict() for condition in conditions]},
@@ -44,7 +44,7 @@ class Reporter:
             await self._client.patch(Pod, pod.name, pod.namespace, patch, subresource="status")
         except errors.ApiError as failure:
             # The next attempt says it again.
-            log.warning("cannot write the status of %s: %s", pod.key, failure)
+            log.warning("cannot write the status", extra={"pod": pod.key, "error": failure})
 
 
 def with_condition(pod: Pod, message: str) -> list[PodCondition] | None:

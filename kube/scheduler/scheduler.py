@@ -85,7 +85,7 @@ class Scheduler:
             try:
                 node = self._choose(info)
             except Unschedulable as why:
-                log.debug("%s: %s", pod.key, why)
+                log.debug("no node can take it", extra={"pod": pod.key, "reason": why})
                 metrics.ATTEMPTS.labels("unschedulable").inc()
                 self._queue.park(pod, why.helped_by)
                 return partial(self._hooks.unschedulable, pod, why)
@@ -100,6 +100,7 @@ class Scheduler:
             self._writes.release()
 
     async def _carry_out(self, pod: Pod, node: str) -> None:
+        level = logging.WARNING
         delay, deadline = 0.1, asyncio.get_running_loop().time() + self._expire_after
         while True:
             try:
@@ -110,18 +111,21 @@ class Scheduler:
                 if asyncio.get_running_loop().time() + delay > deadline:
                     self._refused(pod, node, why)
                     return
-                log.warning("binding %s to %s: %s; trying again in %.1f s", pod.key, node, why, delay)
+                log.log(
+                    level, "cannot bind, will retry", extra={"pod": pod.key, "node": node, "after": delay, "error": why}
+                )
+                level = logging.DEBUG
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, 5.0)
             except errors.Conflict as why:
-                log.info("%s was not bound to %s: %s", pod.key, node, why)
+                log.info("not bound", extra={"pod": pod.key, "node": node, "reason": why})
                 self._expire(pod, self._settle_after)
                 return
             except errors.ApiError as why:
                 self._refused(pod, node, why)
                 return
             else:
-                log.info("%s bound to %s", pod.key, node)
+                log.info("bound", extra={"pod": pod.key, "node": node})
                 self._hooks.scheduled(pod, node)
                 self._expire(pod, self._expire_after)
                 return

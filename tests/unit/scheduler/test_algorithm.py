@@ -142,9 +142,9 @@ def test_never_over_committed_and_always_explained(nodes: list[Node], pods: list
             if placed[name]:
                 gone = placed[name].pop()
                 assert cache.remove_pod(gone.key)
-    for why in refused:
-        assert why.nodes == len(nodes)
-        assert sum(why.reasons.values()) >= len(nodes), "every node has a reason"
+    for why_not in refused:
+        assert why_not.nodes == len(nodes)
+        assert sum(why_not.reasons.values()) >= len(nodes), "every node has a reason"
     for described in nodes:
         offered = amounts(described.status.allocatable)
         here = placed[described.name]
