@@ -125,6 +125,8 @@ class Kubelet:
         self._statuses.observe(new, fresh=False)
         if old is None or _acts_on(old, new):
             worker.update(new)
+        else:
+            worker.wake()
 
     def _employ(self, id: PodId, pod: Pod | None, seen: Seen | None) -> None:
         """Give a pod its worker."""
@@ -169,6 +171,8 @@ class Kubelet:
             await self._compare()
             try:
                 await self._statuses.refresh(self._node)
+                for worker in self._workers.values():
+                    worker.wake()  # what others have written may matter, as readiness gates do
             except errors.ApiError as error:
                 log.debug("cannot read the node's pods", extra={"error": error})
 

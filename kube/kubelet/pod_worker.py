@@ -195,8 +195,6 @@ class PodWorker:
         self._watch_probes()
         plan = self._plan(now)
         actions = [action for action in plan.actions if self._is_due(action, now)]
-        if all(isinstance(action, Announce) for action in actions):
-            actions = []  # what they announce is under way already
         self._publish(plan, actions)
         if actions:
             await self._act(actions)
@@ -252,9 +250,11 @@ class PodWorker:
 
     def _watch_probes(self) -> None:
         pod, sandbox = self.pod, self.seen.sandbox()
-        if pod is None or self._ending or sandbox is None:
+        if pod is None or self.removed or sandbox is None:
             self._probes.stop()
             return
+        if self._ending:
+            self._probes.stop_killing()
         ready = () if self._looked else self._ready_before(pod)
         self._looked = True
         ip = pod_ip(pod, self.seen, self._host.ip)
@@ -382,8 +382,12 @@ class PodWorker:
             self.wake()
 
         memory.image = ImageState()
-        state = await self._host.images.ensure(self.pod, container, self._events, done)
-        if memory.image == ImageState():
+        try:
+            state = await self._host.images.ensure(self.pod, container, self._events, done)
+        except RuntimeFailure:
+            memory.image = None
+            raise
+        if memory.image == ImageState():  # else the pull is over already
             memory.image = state
 
     async def _start(self, action: Start) -> None:

@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 
 Kind = Literal["startup", "liveness", "readiness"]
 KINDS: tuple[Kind, ...] = ("startup", "liveness", "readiness")
+KILLING: tuple[Kind, ...] = ("startup", "liveness")
 
 QUICK = 0.1
 """Seconds until a container that was never ready is asked again: doubled up to its probe's period."""
@@ -190,6 +191,13 @@ class PodProbes:
         for probed in self._probed.values():
             self._end(probed)
         self._probed.clear()
+
+    def stop_killing(self) -> None:
+        """The pod ends: only whether its containers are ready is still asked."""
+        for probed in self._probed.values():
+            for kind in KILLING:
+                if task := probed.tasks.pop(kind, None):
+                    task.cancel()
 
     def health(self) -> dict[str, Health]:
         """Of each running container, by id."""

@@ -167,7 +167,7 @@ def _creating(pod: Pod) -> ContainerStateWaiting:
 
 def terminated(container: ContainerStatus) -> ContainerStateTerminated:
     """How a dead container ended."""
-    failed_to_start = container.started_at is None or container.state is State.CREATED
+    failed_to_start = bool(container.error) or container.started_at is None
     moment = container.created_at if failed_to_start else container.finished_at
     return ContainerStateTerminated(
         exitCode=container.exit_code,

@@ -94,11 +94,11 @@ class StatusManager:
             self._queue.add(pod.metadata.uid)
 
     def last(self, pod: Pod) -> PodStatus:
-        """The status that was last set or read: what the next one goes on from."""
+        """The status that was last set, with what others have written: what the next one goes on from."""
         entry = self._entries.get(pod.metadata.uid)
         if entry is None:
             return pod.status
-        return entry.base.status if entry.status is None else entry.status
+        return entry.base.status if entry.status is None else merged(entry.status, entry.base.status)
 
     def fresh(self, pod: Pod) -> bool:
         """Whether the status that the pod had before this kubelet began is known."""

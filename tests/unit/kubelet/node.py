@@ -1,0 +1,282 @@
+"""A node for tests: a kubelet on the fake runtime, and the real apiserver over the store in memory, no sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import httpx
+import orjson
+
+from kube.api import core, errors, resources
+from kube.api.core import Container, ObjectReference, Pod, PodSpec, Service
+from kube.api.meta import Object, ObjectMeta
+from kube.apiserver.app import Api as ApiserverApi
+from kube.apiserver.app import App
+from kube.apiserver.bootstrap import create_namespaces
+from kube.apiserver.cache import Cache
+from kube.apiserver.discovery import Discovery
+from kube.apiserver.handlers import Handlers
+from kube.apiserver.nodes import NodeClient
+from kube.apiserver.pages import pages
+from kube.apiserver.registry import strategies
+from kube.apiserver.verbs import Verbs
+from kube.client.informer import Informers
+from kube.client.rest import ObjectList
+from kube.client.source import EtcdSources
+from kube.kubelet.fake import FakeRuntime
+from kube.kubelet.images import Images
+from kube.kubelet.kubelet import Kubelet
+from kube.kubelet.pod_worker import Host
+from kube.kubelet.probes import Answer, Prober
+from kube.kubelet.status_manager import StatusManager
+from kube.kubelet.volumes import Volumes
+from kube.store.memory import MemoryStore
+
+T = TypeVar("T", bound=Object)
+NODE = "node-1"
+HOST_IP = "192.168.0.1"
+
+
+def container(name: str = "main", image: str = "kube/web", **more: Any) -> dict[str, Any]:
+    """A container as a user writes it."""
+    return {"name": name, "image": image, "imagePullPolicy": "IfNotPresent", **more}
+
+
+def make_pod(name: str = "web", *containers: dict[str, Any], uid: str = "uid-1", **spec: Any) -> Pod:
+    """A pod bound to the node, as the kubelet sees it."""
+    found = [Container.parse(c) for c in containers or (container(),)]
+    pod = Pod(metadata=ObjectMeta(name=name, namespace="default", uid=uid), spec=PodSpec(containers=found))
+    pod.spec.nodeName = NODE
+    return Pod.parse({**pod.to_dict(), "spec": {**pod.spec.to_dict(), **spec}})
+
+
+class Api:
+    """The kubelet's client, on an apiserver in this process. `down`: it cannot be reached."""
+
+    def __init__(self, app: App) -> None:
+        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://kube")
+        self.down = False
+        self.writes: list[tuple[str, str]] = []
+        """Method and path of every write."""
+
+    async def get(self, model: type[T], name: str, namespace: str = "") -> T:
+        return model.parse(await self._request("GET", resources.of(model).path(namespace, name)))
+
+    async def list(self, model: type[T], namespace: str = "", *, labels: str = "", fields: str = "") -> ObjectList[T]:
+        path = resources.of(model).path(namespace)
+        data = orjson.loads(await self._request("GET", path, params={"labelSelector": labels, "fieldSelector": fields}))
+        return ObjectList([model.parse(item) for item in data["items"]], data["metadata"]["resourceVersion"])
+
+    async def create(self, obj: T) -> T:
+        path = resources.of(type(obj)).path(obj.namespace)
+        return type(obj).parse(await self._request("POST", path, content=obj.to_json()))
+
+    async def update(self, obj: T, subresource: str = "") -> T:
+        path = resources.of(type(obj)).path(obj.namespace, obj.name, subresource)
+        return type(obj).parse(await self._request("PUT", path, content=obj.to_json()))
+
+    async def delete(
+        self,
+        model: type[T],
+        name: str,
+        namespace: str = "",
+        *,
+        grace_period: int | None = None,
+        uid: str = "",
+        resource_version: str = "",
+    ) -> None:
+        options: dict[str, Any] = {"kind": "DeleteOptions", "apiVersion": "v1"}
+        if grace_period is not None:
+            options["gracePeriodSeconds"] = grace_period
+        if uid:
+            options["preconditions"] = {"uid": uid}
+        await self._request("DELETE", resources.of(model).path(namespace, name), content=orjson.dumps(options))
+
+    async def bind(self, pod: Pod, node: str = NODE) -> None:
+        binding = core.Binding(
+            metadata=ObjectMeta(name=pod.name, namespace=pod.namespace), target=ObjectReference(kind="Node", name=node)
+        )
+        path = resources.PODS.path(pod.namespace, pod.name, "binding")
+        await self._request("POST", path, content=binding.to_json())
+
+    async def _request(self, method: str, path: str, **more: Any) -> bytes:
+        if self.down:
+            raise errors.ServiceUnavailable("cannot reach the apiserver: it is down")
+        if method != "GET":
+            self.writes.append((method, path))
+        headers = {"Content-Type": "application/json"} if "content" in more else {}
+        answer = await self.http.request(method, path, headers=headers, **more)
+        if answer.status_code >= 300:
+            raise errors.from_status(answer.json(), answer.status_code)
+        return answer.content
+
+
+@dataclass
+class Recorder:
+    """Keeps the events that it is told."""
+
+    events: list[tuple[str, str, str, str]] = field(default_factory=list)
+    """Type, reason, message, fieldPath."""
+
+    def event(self, obj: Object | ObjectReference, type: Literal["Normal", "Warning"], reason: str, text: str) -> None:
+        path = obj.fieldPath if isinstance(obj, ObjectReference) else ""
+        self.events.append((type, reason, text, path))
+
+    def reasons(self) -> list[str]:
+        return [reason for _, reason, _, _ in self.events]
+
+    def messages(self, reason: str) -> list[str]:
+        return [text for _, found, text, _ in self.events if found == reason]
+
+
+class ScriptedProber(Prober):
+    """Gives the answers that the test wants, by the name of the container; success if none is wanted."""
+
+    def __init__(self, runtime: FakeRuntime) -> None:
+        super().__init__(runtime)
+        self.answers: dict[str, Answer] = {}
+        self.asked: list[tuple[float, str]] = []
+
+    async def ask(self, probe: core.Probe, container: Container, id: str, ip: str) -> Answer:
+        self.asked.append((asyncio.get_running_loop().time(), container.name))
+        return self.answers.get(container.name, Answer(True))
+
+
+class TestNode:
+    """One node and its cluster."""
+
+    __test__ = False
+
+    def __init__(self, root: Path) -> None:
+        self.store = MemoryStore()
+        self.cache = Cache(self.store)
+        registry = strategies(self.cache, IPv4Network("10.96.0.0/24"), range(30000, 30010))
+        self.verbs = Verbs(self.store, self.cache, registry)
+        discovery = Discovery()
+        app = App(ApiserverApi(Handlers(self.verbs, self.cache, NodeClient()), discovery), pages(discovery, {}))
+        self.api = Api(app)
+        self.runtime = FakeRuntime(NODE)
+        self.recorder = Recorder()
+        self.prober = ScriptedProber(self.runtime)
+        self.root = root
+        self._kubelet: asyncio.Task[None] | None = None
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[TestNode]:
+        """The cluster, and the node's kubelet."""
+        tasks = [asyncio.create_task(self.cache.run()), asyncio.create_task(self.cache.progress())]
+        await self.cache.ready.wait()
+        await create_namespaces(self.verbs)
+        try:
+            self.start_kubelet()
+            yield self
+        finally:
+            await self.kill_kubelet()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self.api.http.aclose()
+            await self.runtime.close()
+            await self.store.close()
+
+    def start_kubelet(self) -> None:
+        """A new kubelet, which knows nothing."""
+        self._kubelet = asyncio.create_task(self._run_kubelet())
+
+    async def kill_kubelet(self) -> None:
+        """As kill -9: what it was about to do is not done."""
+        assert self._kubelet is not None
+        self._kubelet.cancel()
+        results = await asyncio.gather(self._kubelet, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception) and not isinstance(result, asyncio.CancelledError):
+                raise result
+
+    async def _run_kubelet(self) -> None:
+        informers = Informers(EtcdSources(self.store))
+        pods, services = informers.bound_pods(NODE), informers.of(Service)
+        statuses = StatusManager(self.api)
+        host = Host(
+            runtime=self.runtime,
+            statuses=statuses,
+            recorder=self.recorder,
+            images=Images(self.runtime),
+            prober=self.prober,
+            volumes=Volumes(self.root),
+            services=services.list,
+            ip=HOST_IP,
+            memory_capacity=2**34,
+        )
+        self.kubelet = Kubelet(NODE, host, pods, services, statuses)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(informers.run())
+            tasks.create_task(statuses.run())
+            tasks.create_task(self.kubelet.run())
+
+    async def create(self, name: str = "web", *containers: dict[str, Any], bind: bool = True, **spec: Any) -> Pod:
+        """A pod, created and bound through the API."""
+        body = {"containers": list(containers) or [container()], **spec}
+        pod = await self.api.create(Pod.parse({"metadata": {"name": name, "namespace": "default"}, "spec": body}))
+        if bind:
+            await self.api.bind(pod)
+        return pod
+
+    async def pod(self, name: str = "web") -> Pod:
+        return await self.api.get(Pod, name, "default")
+
+    async def delete(self, name: str = "web", grace: int | None = None) -> None:
+        await self.api.delete(Pod, name, "default", grace_period=grace)
+
+    async def until(self, condition: Callable[[Pod], bool], name: str = "web", within: float = 60.0) -> Pod:
+        """The pod, once it is as wanted. Fails with what it is instead, `within` seconds of virtual time."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + within
+        while True:
+            pod = await self.pod(name)
+            if condition(pod):
+                return pod
+            if loop.time() > deadline:
+                raise AssertionError(f"not within {within:g} s: {orjson.dumps(pod.to_dict()['status']).decode()}")
+            await asyncio.sleep(pause(deadline - within))
+
+    async def until_gone(self, name: str = "web", within: float = 60.0) -> float:
+        """Seconds until there is no such pod any more."""
+        loop = asyncio.get_running_loop()
+        begin = loop.time()
+        while loop.time() < begin + within:
+            try:
+                await self.pod(name)
+            except errors.NotFound:
+                return loop.time() - begin
+            await asyncio.sleep(pause(begin))
+        raise AssertionError(f"still there after {within:g} s")
+
+    async def until_runtime(self, condition: Callable[[], bool], within: float = 60.0) -> None:
+        """Wait for the runtime to be as wanted."""
+        begin = asyncio.get_running_loop().time()
+        async with asyncio.timeout(within):
+            while not condition():
+                await asyncio.sleep(pause(begin))
+
+    def id(self, pod: Pod, name: str = "main", attempt: int = 0) -> str:
+        """The id of one of the pod's containers (POD: of its sandbox). Raises KeyError."""
+        return self.runtime.id_of(f"k8s_{name}_{pod.name}_default_{pod.metadata.uid}_{attempt}")
+
+
+def pause(begin: float) -> float:
+    """Seconds until the next look: often at first, as what is waited for mostly comes at once."""
+    return 0.01 if asyncio.get_running_loop().time() - begin < 1 else 0.1
+
+
+def is_ready(pod: Pod) -> bool:
+    return any(c.type == "Ready" and c.status == "True" for c in pod.status.conditions)
+
+
+def condition(pod: Pod, type: str) -> core.PodCondition:
+    return next(c for c in pod.status.conditions if c.type == type)
