@@ -108,15 +108,20 @@ def ask(address: str, port: int = 80, timeout: float = 5.0) -> str:
         connection.close()
 
 
-def wait_answer(step: Step, address: str) -> None:
-    """Wait until the proxy forwards: the endpoints follow the pods, and the rules the endpoints."""
+def wait_backends(step: Step, server: str, address: str) -> None:
+    """Wait until every pod answers at the service: the endpoints follow the pods, and the proxy the endpoints."""
+    _, pods = request("GET", f"{server}/api/v1/namespaces/default/pods?labelSelector=app%3Dweb")
+    names = {pod["metadata"]["name"] for pod in pods["items"]}
     deadline = time.monotonic() + 15
     while True:
+        said = ""
         try:
-            ask(address)
-            return
+            answered = {ask(address) for _ in range(2 * len(names))}
         except OSError as error:
-            if time.monotonic() > deadline:
-                raise Failed(f"the service's address {address} does not answer: {error}") from error
-            step.say(f"waiting until {address} answers")
-            time.sleep(0.1)
+            answered, said = set(), f": {error}"
+        if answered >= names:
+            return
+        if time.monotonic() > deadline:
+            raise Failed(f"only {len(answered)} of {len(names)} pods answer at the service's address {address}{said}")
+        step.say(f"waiting until all answer at {address}")
+        time.sleep(0.1)

@@ -37,7 +37,7 @@ def up(settings: Settings, steps: Steps) -> None:
         with steps.step("pods") as step:
             example.wait_ready(step, settings.server)
         with steps.step("requests") as step:
-            show_requests(step, example.service_address(settings.server))
+            show_requests(step, settings.server)
 
 
 def have_images(steps: Steps) -> None:
@@ -51,9 +51,10 @@ def have_images(steps: Steps) -> None:
             step.done(f"{', '.join(engine.IMAGES)} are there")
 
 
-def show_requests(step: Step, address: str) -> None:
+def show_requests(step: Step, server: str) -> None:
     """Send requests to the service and print which pod answered each."""
-    example.wait_answer(step, address)
+    address = example.service_address(server)
+    example.wait_backends(step, server, address)
     step.say(f"{example.REQUESTS} to http://{address}/ (service web), answered by")
     for number in range(1, example.REQUESTS + 1):
         try:
