@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.kubelet.node import TestNode
+from tests.kubelet_node import FakeNode
 
 
 @pytest.fixture
-async def node(tmp_path: Path) -> AsyncIterator[TestNode]:
-    async with TestNode(tmp_path).running() as running:
-        yield running
+async def node(tmp_path: Path) -> AsyncIterator[FakeNode]:
+    node = FakeNode(tmp_path)
+    async with node.running():
+        yield node

@@ -13,7 +13,7 @@ from kube.api.core import Pod
 from kube.kubelet.fake import Program
 from kube.kubelet.probes import Answer
 from kube.kubelet.runtime import EngineUnavailable, RuntimeFailure, State
-from tests.unit.kubelet.node import HOST_IP, TestNode, condition, container, is_ready
+from tests.kubelet_node import HOST_IP, FakeNode, condition, container, is_ready
 
 pytestmark = pytest.mark.looptime
 
@@ -22,7 +22,7 @@ def time() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def test_a_bound_pod_is_run_and_reported_ready(node: TestNode) -> None:
+async def test_a_bound_pod_is_run_and_reported_ready(node: FakeNode) -> None:
     node.runtime.sandbox_delay = node.runtime.start_delay = 0.1
     await node.create(terminationGracePeriodSeconds=1)
     begin = time()
@@ -40,7 +40,7 @@ async def test_a_bound_pod_is_run_and_reported_ready(node: TestNode) -> None:
     assert {path for *_, path in node.recorder.events} == {"spec.containers{main}"}
 
 
-async def test_a_pod_costs_two_status_writes(node: TestNode) -> None:
+async def test_a_pod_costs_two_status_writes(node: FakeNode) -> None:
     pod = await node.create()
     await node.until(is_ready)
     await asyncio.sleep(200)  # relists find nothing to repair, and write nothing
@@ -48,7 +48,7 @@ async def test_a_pod_costs_two_status_writes(node: TestNode) -> None:
     assert node.api.writes.count(("PUT", path)) == 2
 
 
-async def test_all_containers_of_a_pod_share_its_sandbox(node: TestNode) -> None:
+async def test_all_containers_of_a_pod_share_its_sandbox(node: FakeNode) -> None:
     pod = await node.create("two", container("a"), container("b"))
     await node.until(is_ready, "two")
     containers = await node.runtime.list_containers()
@@ -56,7 +56,7 @@ async def test_all_containers_of_a_pod_share_its_sandbox(node: TestNode) -> None
     assert {c.sandbox_id for c in containers} == {node.id(pod, "POD")}
 
 
-async def test_a_container_that_dies_is_restarted_at_once_and_then_ever_later(node: TestNode) -> None:
+async def test_a_container_that_dies_is_restarted_at_once_and_then_ever_later(node: FakeNode) -> None:
     node.runtime.programs[("crash",)] = Program(exit_code=3)
     await node.create("web", container(command=["crash"]))
     starts: list[float] = []
@@ -77,15 +77,15 @@ async def test_a_container_that_dies_is_restarted_at_once_and_then_ever_later(no
     assert f"Back-off restarting failed container main in pod web_default({uid})" in node.recorder.messages("BackOff")
 
 
-def started(node: TestNode) -> int:
+def started(node: FakeNode) -> int:
     return sum(1 for method, _ in node.runtime.calls if method == "start_container")
 
 
-def has_started(node: TestNode, times: int) -> Callable[[], bool]:
+def has_started(node: FakeNode, times: int) -> Callable[[], bool]:
     return lambda: started(node) >= times
 
 
-def has_pulled(node: TestNode, times: int) -> Callable[[], bool]:
+def has_pulled(node: FakeNode, times: int) -> Callable[[], bool]:
     return lambda: len(node.recorder.messages("Pulling")) >= times
 
 
@@ -97,7 +97,7 @@ def ready_again(times: int) -> Callable[[Pod], bool]:
     return lambda pod: restarted(times)(pod) and is_ready(pod)
 
 
-async def test_ten_good_minutes_are_forgiving(node: TestNode) -> None:
+async def test_ten_good_minutes_are_forgiving(node: FakeNode) -> None:
     pod = await node.create()
     for attempt in range(3):
         await node.until(is_ready)
@@ -106,7 +106,7 @@ async def test_ten_good_minutes_are_forgiving(node: TestNode) -> None:
         await node.until(restarted(attempt + 1), within=1)
 
 
-async def test_only_the_last_two_containers_of_a_name_are_kept(node: TestNode) -> None:
+async def test_only_the_last_two_containers_of_a_name_are_kept(node: FakeNode) -> None:
     pod = await node.create()
     for attempt in range(4):
         await node.until(ready_again(attempt))
@@ -125,7 +125,7 @@ async def test_only_the_last_two_containers_of_a_name_are_kept(node: TestNode) -
     ],
 )
 async def test_a_pod_that_has_ended_stays_ended_and_keeps_its_logs(
-    node: TestNode, policy: str, code: int, phase: str
+    node: FakeNode, policy: str, code: int, phase: str
 ) -> None:
     node.runtime.programs[("job",)] = Program(exit_code=code, after=1)
     pod = await node.create("web", container(command=["job"]), restartPolicy=policy)
@@ -143,7 +143,7 @@ async def test_a_pod_that_has_ended_stays_ended_and_keeps_its_logs(
     assert (await node.pod()).status.phase == phase
 
 
-async def test_on_failure_restarts_what_failed_until_it_succeeds(node: TestNode) -> None:
+async def test_on_failure_restarts_what_failed_until_it_succeeds(node: FakeNode) -> None:
     pod = await node.create(restartPolicy="OnFailure")
     await node.until(is_ready)
     node.runtime.exit(node.id(pod), 1)
@@ -152,7 +152,7 @@ async def test_on_failure_restarts_what_failed_until_it_succeeds(node: TestNode)
     await node.until(lambda p: p.status.phase == "Succeeded")
 
 
-async def test_a_dead_sandbox_takes_the_pod_s_containers_along_and_all_is_made_anew(node: TestNode) -> None:
+async def test_a_dead_sandbox_takes_the_pod_s_containers_along_and_all_is_made_anew(node: FakeNode) -> None:
     pod = await node.create()
     await node.until(is_ready)
     node.runtime.exit(node.id(pod, "POD"))
@@ -162,7 +162,7 @@ async def test_a_dead_sandbox_takes_the_pod_s_containers_along_and_all_is_made_a
     assert (sandbox.attempt, again.status.podIP) == (1, sandbox.ip)
 
 
-async def test_deleting_gives_grace_then_removes_every_trace(node: TestNode) -> None:
+async def test_deleting_gives_grace_then_removes_every_trace(node: FakeNode) -> None:
     node.runtime.images["stubborn:latest"] = Program(on_sigterm=None)
     await node.create("web", container(image="stubborn"), terminationGracePeriodSeconds=7)
     await node.until(is_ready)
@@ -174,7 +174,7 @@ async def test_deleting_gives_grace_then_removes_every_trace(node: TestNode) -> 
     assert node.recorder.messages("Killing") == ["Stopping container main"]
 
 
-async def test_a_second_delete_with_a_shorter_grace_hurries_the_first(node: TestNode) -> None:
+async def test_a_second_delete_with_a_shorter_grace_hurries_the_first(node: FakeNode) -> None:
     node.runtime.images["stubborn:latest"] = Program(on_sigterm=None)
     await node.create("web", container(image="stubborn"), terminationGracePeriodSeconds=100)
     await node.until(is_ready)
@@ -184,7 +184,7 @@ async def test_a_second_delete_with_a_shorter_grace_hurries_the_first(node: Test
     assert await node.until_gone() < 4
 
 
-async def test_a_pod_that_is_deleted_shows_its_containers_end_before_it_goes(node: TestNode) -> None:
+async def test_a_pod_that_is_deleted_shows_its_containers_end_before_it_goes(node: FakeNode) -> None:
     node.runtime.images["stubborn:latest"] = Program(on_sigterm=None)
     await node.create("web", container(), container("slow", "stubborn"), terminationGracePeriodSeconds=5)
     await node.until(is_ready)
@@ -194,7 +194,7 @@ async def test_a_pod_that_is_deleted_shows_its_containers_end_before_it_goes(nod
     assert condition(ended, "Ready").message == "containers with unready status: [main]"
 
 
-async def test_a_force_deleted_pod_is_ended_without_being_asked_for_long(node: TestNode) -> None:
+async def test_a_force_deleted_pod_is_ended_without_being_asked_for_long(node: FakeNode) -> None:
     node.runtime.images["stubborn:latest"] = Program(on_sigterm=None)
     await node.create("web", container(image="stubborn"))
     await node.until(is_ready)
@@ -205,7 +205,7 @@ async def test_a_force_deleted_pod_is_ended_without_being_asked_for_long(node: T
     assert await node.runtime.list_containers() == []
 
 
-async def test_a_pod_of_the_same_name_is_another_pod(node: TestNode) -> None:
+async def test_a_pod_of_the_same_name_is_another_pod(node: FakeNode) -> None:
     first = await node.create()
     await node.until(is_ready)
     await node.delete(grace=0)
@@ -219,7 +219,7 @@ async def test_a_pod_of_the_same_name_is_another_pod(node: TestNode) -> None:
 # Restarts of the kubelet.
 
 
-async def test_a_restarted_kubelet_leaves_running_containers_alone(node: TestNode) -> None:
+async def test_a_restarted_kubelet_leaves_running_containers_alone(node: FakeNode) -> None:
     pod = await node.create()
     before = await node.until(is_ready)
     await node.kill_kubelet()
@@ -232,7 +232,7 @@ async def test_a_restarted_kubelet_leaves_running_containers_alone(node: TestNod
     assert after.metadata.uid == pod.metadata.uid
 
 
-async def test_what_happened_while_the_kubelet_was_down_is_made_good(node: TestNode) -> None:
+async def test_what_happened_while_the_kubelet_was_down_is_made_good(node: FakeNode) -> None:
     gone, killed = await node.create("gone"), await node.create("killed")
     await node.until(is_ready, "gone")
     await node.until(is_ready, "killed")
@@ -247,7 +247,7 @@ async def test_what_happened_while_the_kubelet_was_down_is_made_good(node: TestN
     assert gone.metadata.uid not in {c.pod.uid for c in await node.runtime.list_containers()}
 
 
-async def test_a_pod_that_was_being_deleted_goes_on_being_deleted(node: TestNode) -> None:
+async def test_a_pod_that_was_being_deleted_goes_on_being_deleted(node: FakeNode) -> None:
     node.runtime.images["stubborn:latest"] = Program(on_sigterm=None)
     await node.create("web", container(image="stubborn"), terminationGracePeriodSeconds=5)
     await node.until(is_ready)
@@ -257,19 +257,19 @@ async def test_a_pod_that_was_being_deleted_goes_on_being_deleted(node: TestNode
     await node.until_gone()
 
 
-async def test_a_container_that_was_ready_stays_ready_over_a_restart_of_the_kubelet(node: TestNode) -> None:
+async def test_a_container_that_was_ready_stays_ready_over_a_restart_of_the_kubelet(node: FakeNode) -> None:
     probe = {"httpGet": {"port": 80}, "periodSeconds": 5}
     await node.create("web", container(readinessProbe=probe))
     await node.until(is_ready)
     await node.kill_kubelet()
-    node.prober.answers["main"] = Answer(None)
+    node.answers.answers["main"] = Answer(None)
     writes = len(node.api.writes)
     node.start_kubelet()
     await asyncio.sleep(30)
     assert len(node.api.writes) == writes
 
 
-async def test_a_kubelet_that_died_while_starting_a_container_starts_it_after_all(node: TestNode) -> None:
+async def test_a_kubelet_that_died_while_starting_a_container_starts_it_after_all(node: FakeNode) -> None:
     node.runtime.start_delay = 5
     pod = await node.create()
     await node.until_runtime(lambda: started(node) == 1)
@@ -285,7 +285,7 @@ async def test_a_kubelet_that_died_while_starting_a_container_starts_it_after_al
 # What goes wrong.
 
 
-async def test_while_the_apiserver_is_away_pods_are_run_and_told_of_later(node: TestNode) -> None:
+async def test_while_the_apiserver_is_away_pods_are_run_and_told_of_later(node: FakeNode) -> None:
     pod = await node.create()
     await node.until(is_ready)
     node.api.down = True
@@ -296,7 +296,7 @@ async def test_while_the_apiserver_is_away_pods_are_run_and_told_of_later(node: 
     await node.until(ready_again(1), within=10)
 
 
-async def test_an_engine_that_dies_and_comes_back_empty_brings_the_pods_back(node: TestNode) -> None:
+async def test_an_engine_that_dies_and_comes_back_empty_brings_the_pods_back(node: FakeNode) -> None:
     await node.create()
     await node.until(is_ready)
     node.runtime.kill_engine()
@@ -305,7 +305,7 @@ async def test_an_engine_that_dies_and_comes_back_empty_brings_the_pods_back(nod
     await node.until(ready_again(1), within=15)
 
 
-async def test_pods_that_come_while_the_engine_is_away_run_when_it_is_back(node: TestNode) -> None:
+async def test_pods_that_come_while_the_engine_is_away_run_when_it_is_back(node: FakeNode) -> None:
     await node.until_runtime(lambda: node.kubelet.synced)
     node.runtime.kill_engine()
     await node.create()
@@ -315,14 +315,14 @@ async def test_pods_that_come_while_the_engine_is_away_run_when_it_is_back(node:
     await node.until(is_ready, within=2)
 
 
-async def test_a_call_of_the_engine_that_fails_is_tried_again(node: TestNode) -> None:
+async def test_a_call_of_the_engine_that_fails_is_tried_again(node: FakeNode) -> None:
     node.runtime.fail("run_sandbox", RuntimeFailure("no room"), times=2)
     await node.create()
     await node.until(is_ready)
     assert node.recorder.messages("FailedCreatePodSandBox") == ["Failed to create pod sandbox: no room"] * 2
 
 
-async def test_a_container_that_cannot_be_created_says_why(node: TestNode) -> None:
+async def test_a_container_that_cannot_be_created_says_why(node: FakeNode) -> None:
     node.runtime.fail("create_container", RuntimeFailure("no such device", "CreateContainerError"))
     await node.create()
     pod = await node.until(lambda p: bool(p.status.containerStatuses) and waiting(p) == "CreateContainerError")
@@ -337,7 +337,7 @@ def waiting(pod: Pod) -> str:
     return state.waiting.reason if state and state.waiting else ""
 
 
-async def test_a_command_that_cannot_be_run_shows_the_engine_s_words(node: TestNode) -> None:
+async def test_a_command_that_cannot_be_run_shows_the_engine_s_words(node: FakeNode) -> None:
     error = 'exec: "nope": executable file not found in $PATH'
     node.runtime.programs[("nope",)] = Program(start_error=error)
     await node.create("web", container(command=["nope"]))
@@ -348,7 +348,7 @@ async def test_a_command_that_cannot_be_run_shows_the_engine_s_words(node: TestN
     assert (last.reason, last.exitCode, last.message) == ("ContainerCannotRun", 127, error)
 
 
-async def test_a_config_map_that_the_container_needs_is_a_config_error(node: TestNode) -> None:
+async def test_a_config_map_that_the_container_needs_is_a_config_error(node: FakeNode) -> None:
     env = [{"name": "X", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "x"}}}]
     await node.create("web", container(env=env))
     pod = await node.until(lambda p: waiting(p) == "CreateContainerConfigError")
@@ -356,7 +356,7 @@ async def test_a_config_map_that_the_container_needs_is_a_config_error(node: Tes
     assert any('configmap "settings" not found' in text for text in node.recorder.messages("Failed"))
 
 
-async def test_a_volume_that_cannot_be_mounted_holds_the_pod_back(node: TestNode) -> None:
+async def test_a_volume_that_cannot_be_mounted_holds_the_pod_back(node: FakeNode) -> None:
     volumes = [{"name": "data", "hostPath": {"path": "/no/such/directory", "type": "Directory"}}]
     await node.create("web", container(), volumes=volumes)
     await node.until_runtime(lambda: "FailedMount" in node.recorder.reasons())
@@ -369,7 +369,7 @@ async def test_a_volume_that_cannot_be_mounted_holds_the_pod_back(node: TestNode
     )
 
 
-async def test_an_empty_dir_lives_as_long_as_the_pod(node: TestNode) -> None:
+async def test_an_empty_dir_lives_as_long_as_the_pod(node: FakeNode) -> None:
     volumes = [{"name": "scratch", "emptyDir": {}}]
     mounts = [{"name": "scratch", "mountPath": "/scratch"}]
     pod = await node.create("web", container(volumeMounts=mounts), volumes=volumes)
@@ -385,7 +385,7 @@ async def test_an_empty_dir_lives_as_long_as_the_pod(node: TestNode) -> None:
     assert not (node.root / "pods" / pod.metadata.uid).exists()
 
 
-async def test_directories_of_pods_that_are_gone_are_removed(node: TestNode) -> None:
+async def test_directories_of_pods_that_are_gone_are_removed(node: FakeNode) -> None:
     left = node.root / "pods" / "0000" / "volumes"
     left.mkdir(parents=True)
     await node.until_runtime(lambda: not left.parent.exists(), within=200)
@@ -394,7 +394,7 @@ async def test_directories_of_pods_that_are_gone_are_removed(node: TestNode) -> 
 # Images.
 
 
-async def test_an_image_that_is_nowhere_is_pulled_again_and_again_ever_later(node: TestNode) -> None:
+async def test_an_image_that_is_nowhere_is_pulled_again_and_again_ever_later(node: FakeNode) -> None:
     await node.create("web", container(image="no/such"))
     pod = await node.until(lambda p: waiting(p) == "ErrImagePull")
     assert pod.status.phase == "Pending"
@@ -417,12 +417,12 @@ async def test_an_image_that_is_nowhere_is_pulled_again_and_again_ever_later(nod
         pytest.param({"image": "Not:an:Image"}, "InvalidImageName", id="no image name at all"),
     ],
 )
-async def test_an_image_that_cannot_be_had_is_a_reason(node: TestNode, spec: dict[str, str], reason: str) -> None:
+async def test_an_image_that_cannot_be_had_is_a_reason(node: FakeNode, spec: dict[str, str], reason: str) -> None:
     await node.create("web", container() | spec)
     await node.until(lambda p: waiting(p) == reason)
 
 
-async def test_a_pod_can_be_deleted_while_its_image_is_pulled(node: TestNode) -> None:
+async def test_a_pod_can_be_deleted_while_its_image_is_pulled(node: FakeNode) -> None:
     node.runtime.registry["big:latest"] = Program()
     node.runtime.pull_delay = 1000
     await node.create("web", container(image="big"))
@@ -431,7 +431,7 @@ async def test_a_pod_can_be_deleted_while_its_image_is_pulled(node: TestNode) ->
     assert await node.until_gone() < 1
 
 
-async def test_one_pod_s_slow_image_does_not_hold_up_another_pod(node: TestNode) -> None:
+async def test_one_pod_s_slow_image_does_not_hold_up_another_pod(node: FakeNode) -> None:
     node.runtime.registry["big:latest"] = Program()
     node.runtime.pull_delay = 1000
     await node.create("slow", container(image="big"))
@@ -443,56 +443,56 @@ async def test_one_pod_s_slow_image_does_not_hold_up_another_pod(node: TestNode)
 # Probes.
 
 
-async def test_a_container_is_ready_when_its_probe_says_so(node: TestNode) -> None:
-    node.prober.answers["main"] = Answer(False, "not yet")
+async def test_a_container_is_ready_when_its_probe_says_so(node: FakeNode) -> None:
+    node.answers.answers["main"] = Answer(False, "not yet")
     await node.create("web", container(readinessProbe={"tcpSocket": {"port": 80}, "periodSeconds": 10}))
     await node.until(lambda p: p.status.phase == "Running")
     await asyncio.sleep(30)
     pod = await node.pod()
     assert condition(pod, "Ready").message == "containers with unready status: [main]"
     assert "Readiness probe failed: not yet" in node.recorder.messages("Unhealthy")
-    del node.prober.answers["main"]
+    del node.answers.answers["main"]
     await node.until(is_ready, within=11)
-    node.prober.answers["main"] = Answer(False, "overloaded")
+    node.answers.answers["main"] = Answer(False, "overloaded")
     await node.until(lambda p: not is_ready(p), within=31)
     assert (await node.pod()).status.containerStatuses[0].restartCount == 0
 
 
-async def test_a_container_whose_liveness_probe_fails_is_replaced(node: TestNode) -> None:
+async def test_a_container_whose_liveness_probe_fails_is_replaced(node: FakeNode) -> None:
     probe = {"exec": {"command": ["check"]}, "periodSeconds": 2, "failureThreshold": 3, "initialDelaySeconds": 4}
     await node.create("web", container(livenessProbe=probe))
     begin = time()
     await node.until(is_ready)
-    node.prober.answers["main"] = Answer(False, "stuck")
+    node.answers.answers["main"] = Answer(False, "stuck")
     await node.until(restarted(1))
     assert 8 <= time() - begin < 9  # 4 s of delay, then three failures 2 s apart
     assert node.recorder.messages("Unhealthy") == ["Liveness probe failed: stuck"] * 3
     assert node.recorder.messages("Killing") == ["Container main failed liveness probe, will be restarted"]
 
 
-async def test_a_failed_liveness_probe_ends_a_pod_that_is_never_restarted(node: TestNode) -> None:
-    node.prober.answers["main"] = Answer(False, "stuck")
+async def test_a_failed_liveness_probe_ends_a_pod_that_is_never_restarted(node: FakeNode) -> None:
+    node.answers.answers["main"] = Answer(False, "stuck")
     node.runtime.images["kube/web:latest"] = Program(on_sigterm=143)
     await node.create("web", container(livenessProbe={"exec": {"command": ["x"]}}), restartPolicy="Never")
     pod = await node.until(lambda p: p.status.phase == "Failed")
     assert pod.status.containerStatuses[0].restartCount == 0
 
 
-async def test_the_startup_probe_comes_before_the_others(node: TestNode) -> None:
-    node.prober.answers["main"] = Answer(False, "starting")
+async def test_the_startup_probe_comes_before_the_others(node: FakeNode) -> None:
+    node.answers.answers["main"] = Answer(False, "starting")
     probe = {"exec": {"command": ["x"]}, "periodSeconds": 1}
     startup = {**probe, "failureThreshold": 20}
     await node.create("web", container(livenessProbe=probe, readinessProbe=probe, startupProbe=startup))
     await asyncio.sleep(10)
     pod = await node.pod()
     assert (pod.status.containerStatuses[0].started, pod.status.containerStatuses[0].restartCount) == (False, 0)
-    del node.prober.answers["main"]
+    del node.answers.answers["main"]
     pod = await node.until(is_ready, within=3)
     assert pod.status.containerStatuses[0].started
 
 
-async def test_a_startup_probe_that_never_succeeds_costs_the_container_its_life(node: TestNode) -> None:
-    node.prober.answers["main"] = Answer(False, "starting")
+async def test_a_startup_probe_that_never_succeeds_costs_the_container_its_life(node: FakeNode) -> None:
+    node.answers.answers["main"] = Answer(False, "starting")
     startup = {"exec": {"command": ["x"]}, "periodSeconds": 1, "failureThreshold": 5}
     await node.create("web", container(startupProbe=startup))
     await node.until(restarted(1))
@@ -502,7 +502,7 @@ async def test_a_startup_probe_that_never_succeeds_costs_the_container_its_life(
 # Others' words.
 
 
-async def test_what_others_write_into_the_status_is_kept(node: TestNode) -> None:
+async def test_what_others_write_into_the_status_is_kept(node: FakeNode) -> None:
     pod = await node.create(readinessGates=[{"conditionType": "example.com/gate"}])
     await node.until(lambda p: p.status.phase == "Running")
     present = (await node.pod()).clone()
@@ -515,7 +515,7 @@ async def test_what_others_write_into_the_status_is_kept(node: TestNode) -> None
     assert condition(again, "example.com/gate").status == "True"
 
 
-async def test_a_pod_that_somebody_failed_is_stopped_and_stays_failed(node: TestNode) -> None:
+async def test_a_pod_that_somebody_failed_is_stopped_and_stays_failed(node: FakeNode) -> None:
     await node.create()
     await node.until(is_ready)
     evicted = (await node.pod()).clone()
@@ -528,7 +528,7 @@ async def test_a_pod_that_somebody_failed_is_stopped_and_stays_failed(node: Test
     assert pod.status.containerStatuses[0].state.terminated is not None
 
 
-async def test_a_changed_image_replaces_the_container(node: TestNode) -> None:
+async def test_a_changed_image_replaces_the_container(node: FakeNode) -> None:
     node.runtime.registry["kube/web:2"] = Program()
     await node.create()
     pod = (await node.until(is_ready)).clone()
@@ -540,13 +540,13 @@ async def test_a_changed_image_replaces_the_container(node: TestNode) -> None:
     assert node.recorder.messages("Killing") == ["Container main definition changed, will be restarted"]
 
 
-async def test_an_unbound_pod_is_nobody_s_business_here(node: TestNode) -> None:
+async def test_an_unbound_pod_is_nobody_s_business_here(node: FakeNode) -> None:
     await node.create(bind=False)
     await asyncio.sleep(10)
     assert not node.kubelet.workers
 
 
-async def test_a_container_of_a_pod_that_is_unknown_here_is_ended(node: TestNode) -> None:
+async def test_a_container_of_a_pod_that_is_unknown_here_is_ended(node: FakeNode) -> None:
     pod = await node.create()
     await node.until(is_ready)
     await node.kill_kubelet()
@@ -562,7 +562,7 @@ async def test_a_container_of_a_pod_that_is_unknown_here_is_ended(node: TestNode
     assert not await node.runtime.list_sandboxes()
 
 
-async def test_the_engine_s_silence_is_not_an_empty_engine(node: TestNode) -> None:
+async def test_the_engine_s_silence_is_not_an_empty_engine(node: FakeNode) -> None:
     await node.create()
     await node.until(is_ready)
     node.runtime.fail("pod_status", EngineUnavailable("away"), times=3)

@@ -1,4 +1,4 @@
-"""A node for tests: a kubelet on the fake runtime, and the real apiserver over the store in memory, no sockets."""
+"""A node for tests: a kubelet on any runtime, and the real apiserver over the store in memory, without sockets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import httpx
 import orjson
@@ -34,11 +34,13 @@ from kube.kubelet.images import Images
 from kube.kubelet.kubelet import Kubelet
 from kube.kubelet.pod_worker import Host
 from kube.kubelet.probes import Answer, Prober
+from kube.kubelet.runtime import Runtime
 from kube.kubelet.status_manager import StatusManager
 from kube.kubelet.volumes import Volumes
 from kube.store.memory import MemoryStore
 
 T = TypeVar("T", bound=Object)
+R = TypeVar("R", bound=Runtime)
 NODE = "node-1"
 HOST_IP = "192.168.0.1"
 
@@ -98,7 +100,7 @@ class Api:
             options["preconditions"] = {"uid": uid}
         await self._request("DELETE", resources.of(model).path(namespace, name), content=orjson.dumps(options))
 
-    async def bind(self, pod: Pod, node: str = NODE) -> None:
+    async def bind(self, pod: Pod, node: str) -> None:
         binding = core.Binding(
             metadata=ObjectMeta(name=pod.name, namespace=pod.namespace), target=ObjectReference(kind="Node", name=node)
         )
@@ -138,7 +140,7 @@ class Recorder:
 class ScriptedProber(Prober):
     """Gives the answers that the test wants, by the name of the container; success if none is wanted."""
 
-    def __init__(self, runtime: FakeRuntime) -> None:
+    def __init__(self, runtime: Runtime) -> None:
         super().__init__(runtime)
         self.answers: dict[str, Answer] = {}
         self.asked: list[tuple[float, str]] = []
@@ -148,12 +150,17 @@ class ScriptedProber(Prober):
         return self.answers.get(container.name, Answer(True))
 
 
-class TestNode:
+class TestNode(Generic[R]):
     """One node and its cluster."""
 
     __test__ = False
 
-    def __init__(self, root: Path) -> None:
+    def __init__(
+        self, root: Path, runtime: R, *, name: str = NODE, prober: Prober | None = None, ip: str = HOST_IP
+    ) -> None:
+        self.name, self.ip = name, ip
+        self.runtime = runtime
+        self.prober = prober or Prober(runtime)
         self.store = MemoryStore()
         self.cache = Cache(self.store)
         registry = strategies(self.cache, IPv4Network("10.96.0.0/24"), range(30000, 30010))
@@ -161,14 +168,12 @@ class TestNode:
         discovery = Discovery()
         app = App(ApiserverApi(Handlers(self.verbs, self.cache, NodeClient()), discovery), pages(discovery, {}))
         self.api = Api(app)
-        self.runtime = FakeRuntime(NODE)
         self.recorder = Recorder()
-        self.prober = ScriptedProber(self.runtime)
         self.root = root
         self._kubelet: asyncio.Task[None] | None = None
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[TestNode]:
+    async def running(self) -> AsyncIterator[TestNode[R]]:
         """The cluster, and the node's kubelet."""
         tasks = [asyncio.create_task(self.cache.run()), asyncio.create_task(self.cache.progress())]
         await self.cache.ready.wait()
@@ -182,6 +187,7 @@ class TestNode:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self.api.http.aclose()
+            await self.prober.close()
             await self.runtime.close()
             await self.store.close()
 
@@ -200,7 +206,7 @@ class TestNode:
 
     async def _run_kubelet(self) -> None:
         informers = Informers(EtcdSources(self.store))
-        pods, services = informers.bound_pods(NODE), informers.of(Service)
+        pods, services = informers.bound_pods(self.name), informers.of(Service)
         statuses = StatusManager(self.api)
         host = Host(
             runtime=self.runtime,
@@ -210,10 +216,10 @@ class TestNode:
             prober=self.prober,
             volumes=Volumes(self.root),
             services=services.list,
-            ip=HOST_IP,
+            ip=self.ip,
             memory_capacity=2**34,
         )
-        self.kubelet = Kubelet(NODE, host, pods, services, statuses)
+        self.kubelet = Kubelet(self.name, host, pods, services, statuses)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(informers.run())
             tasks.create_task(statuses.run())
@@ -224,7 +230,7 @@ class TestNode:
         body = {"containers": list(containers) or [container()], **spec}
         pod = await self.api.create(Pod.parse({"metadata": {"name": name, "namespace": "default"}, "spec": body}))
         if bind:
-            await self.api.bind(pod)
+            await self.api.bind(pod, self.name)
         return pod
 
     async def pod(self, name: str = "web") -> Pod:
@@ -263,6 +269,15 @@ class TestNode:
         async with asyncio.timeout(within):
             while not condition():
                 await asyncio.sleep(pause(begin))
+
+
+class FakeNode(TestNode[FakeRuntime]):
+    """A node on the fake runtime, whose probes answer as the test wants."""
+
+    def __init__(self, root: Path) -> None:
+        runtime = FakeRuntime(NODE)
+        self.answers = ScriptedProber(runtime)
+        super().__init__(root, runtime, prober=self.answers)
 
     def id(self, pod: Pod, name: str = "main", attempt: int = 0) -> str:
         """The id of one of the pod's containers (POD: of its sandbox). Raises KeyError."""
