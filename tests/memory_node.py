@@ -10,17 +10,19 @@ from kube.api import errors
 from kube.api.core import Pod, PodCondition
 from kube.api.meta import now
 from kube.client.informer import Informers
-from kube.client.source import EtcdSources
+from kube.client.rest import Client
+from kube.client.source import Sources
 from kube.client.workqueue import WorkQueue, work
-from tests.memory_api import MemoryApi
 
 
 class MemoryNode:
-    """Binds every pod to itself, and runs it."""
+    """Runs the pods that are bound to it; with `bind`, binds every pod to itself."""
 
-    def __init__(self, api: MemoryApi, name: str = "n", *, bind: bool = True, ready_after: float = 0.1) -> None:
+    def __init__(
+        self, api: Client, sources: Sources, name: str = "n", *, bind: bool = True, ready_after: float = 0.1
+    ) -> None:
         self._api, self._name, self._bind, self._ready_after = api, name, bind, ready_after
-        self._informers = Informers(EtcdSources(api.store))
+        self._informers = Informers(sources)
         self._pods = self._informers.of(Pod)
         self._pods.on_change(self._changed)
         self._queue = WorkQueue()

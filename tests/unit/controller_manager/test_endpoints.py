@@ -158,7 +158,7 @@ async def test_with_stale_caches_they_end_as_they_should(api: MemoryApi, seed: i
     await api.create(service())
     sources = LaggingSources(EtcdSources(api.store), seed, lag=2.0)
     async with (
-        MemoryNode(api, ready_after=1.0).running(),
+        MemoryNode(api, EtcdSources(api.store), ready_after=1.0).running(),
         controllers(api, ENDPOINT, sources=sources, options=Options(controllers=(ENDPOINT,))),
     ):
         for number in range(12):

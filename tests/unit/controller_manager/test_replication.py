@@ -63,7 +63,7 @@ async def test_pods_are_made_from_the_template_and_owned(api: MemoryApi) -> None
 
 async def test_the_status_is_written_when_it_changes_and_only_then(api: MemoryApi) -> None:
     await api.create(rc("web", 2))
-    async with MemoryNode(api).running(), controllers(api, RC):
+    async with MemoryNode(api, EtcdSources(api.store)).running(), controllers(api, RC):
 
         async def ready() -> bool:
             return (await api.get(ReplicationController, "web", "default")).status.availableReplicas == 2
@@ -79,7 +79,7 @@ async def test_the_status_is_written_when_it_changes_and_only_then(api: MemoryAp
 
 async def test_scaling_down_and_up_again(api: MemoryApi) -> None:
     await api.create(rc("web", 5))
-    async with MemoryNode(api).running(), controllers(api, RC):
+    async with MemoryNode(api, EtcdSources(api.store)).running(), controllers(api, RC):
         await settled(api, 5)
         await scale(api, 2)
         await settled(api, 2)
@@ -93,7 +93,7 @@ async def test_scaling_down_and_up_again(api: MemoryApi) -> None:
 
 async def test_a_pod_deleted_by_hand_is_replaced(api: MemoryApi) -> None:
     await api.create(rc("web", 2))
-    async with MemoryNode(api).running(), controllers(api, RC):
+    async with MemoryNode(api, EtcdSources(api.store)).running(), controllers(api, RC):
         await settled(api, 2)
         first = (await living(api))[0]
         await api.delete(Pod, first.name, "default")
@@ -219,7 +219,7 @@ async def test_with_stale_caches_there_are_exactly_as_many_pods_as_wanted(api: M
     await api.create(rc("web", 0))
     sources = LaggingSources(EtcdSources(api.store), seed, lag=rng.choice([0.05, 1.0, 5.0]))
     wanted = most = 0
-    async with MemoryNode(api).running(), controllers(api, RC, sources=sources):
+    async with MemoryNode(api, EtcdSources(api.store)).running(), controllers(api, RC, sources=sources):
         for _ in range(6):
             wanted = rng.randrange(12)
             most = max(most, wanted)
@@ -237,7 +237,7 @@ async def test_with_stale_caches_there_are_exactly_as_many_pods_as_wanted(api: M
 async def test_killed_in_the_middle_it_goes_on_without_duplicates(api: MemoryApi, seed: int) -> None:
     rng = random.Random(seed)
     await api.create(rc("web", 30))
-    async with MemoryNode(api).running():
+    async with MemoryNode(api, EtcdSources(api.store)).running():
         for _ in range(12):
             async with controllers(api, RC):
                 await asyncio.sleep(rng.choice([0, 0, 0.0005, 0.001]))
