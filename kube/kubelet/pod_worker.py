@@ -255,7 +255,7 @@ class PodWorker:
             return
         if self._ending:
             self._probes.stop_killing()
-        ready = () if self._looked else self._ready_before(pod)
+        ready = None if self._looked else self._ready_before(pod)
         self._looked = True
         ip = pod_ip(pod, self.seen, self._host.ip)
         self._probes.sync(pod, self.seen, ip, self._events, ready)

@@ -92,6 +92,25 @@ class _Probed:
     """Its startup probe has succeeded."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """What is probed, and how it is reached."""
+
+    pod: Pod
+    container: Container
+    status: ContainerStatus
+    ip: str
+    events: PodEvents
+    adopted: bool
+
+    def left(self, initial: int) -> float:
+        """What is left of an initial delay, which counts from the container's start."""
+        if not self.adopted or self.status.started_at is None:
+            return float(initial)
+        elapsed = (datetime.now(UTC) - self.status.started_at).total_seconds()
+        return min(float(initial), max(0.0, initial - elapsed))
+
+
 class Prober:
     """Asks the questions. One a kubelet; it holds the HTTP session."""
 
@@ -173,8 +192,11 @@ class PodProbes:
         self._changed = changed
         self._probed: dict[str, _Probed] = {}
 
-    def sync(self, pod: Pod, seen: Seen, ip: str, events: PodEvents, ready_before: Iterable[str] = ()) -> None:
-        """Probe exactly the containers that run. `ready_before`: ids that were ready when this kubelet began."""
+    def sync(self, pod: Pod, seen: Seen, ip: str, events: PodEvents, ready_before: Iterable[str] | None = None) -> None:
+        """Probe exactly the containers that run.
+
+        `ready_before`: they ran already when this kubelet began, and of these ids it is known that they were ready.
+        """
         running: dict[str, tuple[Container, ContainerStatus]] = {}
         for container in pod.spec.containers:
             status = seen.newest(container.name)
@@ -184,7 +206,8 @@ class PodProbes:
             self._end(self._probed.pop(id))
         for id, (container, status) in running.items():
             if id not in self._probed:
-                self._probed[id] = self._begin(pod, container, status, ip, events, ready=id in ready_before)
+                begun = _Begun(pod, container, status, ip, events, adopted=ready_before is not None)
+                self._probed[id] = self._begin(begun, ready=id in (ready_before or ()))
 
     def stop(self) -> None:
         """End all probes."""
@@ -220,10 +243,8 @@ class PodProbes:
                     result[id] = Unhealthy(kind, None if grace is None else float(grace))
         return result
 
-    def _begin(
-        self, pod: Pod, container: Container, status: ContainerStatus, ip: str, events: PodEvents, *, ready: bool
-    ) -> _Probed:
-        probed = _Probed(container)
+    def _begin(self, begun: _Begun, *, ready: bool) -> _Probed:
+        container, probed = begun.container, _Probed(begun.container)
         for kind in KINDS:
             probe = _probe(container, kind)
             if probe is None:
@@ -236,23 +257,20 @@ class PodProbes:
             if kind == "startup" and ready:
                 continue
             probed.tasks[kind] = asyncio.create_task(
-                self._run(kind, probe, status, ip, probed, events),
-                name=f"{kind} probe of {pod.key}/{container.name}",
+                self._run(kind, probe, begun, probed), name=f"{kind} probe of {begun.pod.key}/{container.name}"
             )
         return probed
 
-    async def _run(
-        self, kind: Kind, probe: core.Probe, status: ContainerStatus, ip: str, probed: _Probed, events: PodEvents
-    ) -> None:
+    async def _run(self, kind: Kind, probe: core.Probe, begun: _Begun, probed: _Probed) -> None:
         """Ask for as long as the container runs; a startup probe ends with its verdict, a liveness probe by failing."""
-        container, tally, period = probed.container, probed.tallies[kind], float(probe.periodSeconds or 10)
+        container, tally, period = begun.container, probed.tallies[kind], float(probe.periodSeconds or 10)
         startup = probed.tallies.get("startup") if kind != "startup" else None
-        await asyncio.sleep(_left(probe.initialDelaySeconds, status.started_at))
+        await asyncio.sleep(begun.left(probe.initialDelaySeconds))
         if startup is not None:
             await probed.has_started.wait()
-        quick = QUICK if kind == "readiness" and tally.verdict is None else period
+        pause = QUICK if kind == "readiness" and tally.verdict is None else period
         while True:
-            answer = await self._prober.ask(probe, container, status.id, ip)
+            answer = await self._prober.ask(probe, container, begun.status.id, begun.ip)
             if answer.success is not None and tally.count(answer.success):
                 log.debug("probe", extra={"probe": kind, "container": container.name, "good": tally.verdict})
                 if kind == "startup" and tally.verdict:
@@ -261,13 +279,13 @@ class PodProbes:
             if not answer.success and answer.message:
                 verb = "errored" if answer.success is None else "failed"
                 message = f"{kind.capitalize()} probe {verb}: {answer.message}"
-                events.container(container, "Warning", "Unhealthy", message)
+                begun.events.container(container, "Warning", "Unhealthy", message)
             if (kind == "startup" and tally.verdict is not None) or (kind == "liveness" and tally.verdict is False):
                 return
             if tally.verdict:
-                quick = period
-            await asyncio.sleep(min(quick, period))
-            quick *= 2
+                pause = period
+            await asyncio.sleep(min(pause, period))
+            pause *= 2
 
     @staticmethod
     def _end(probed: _Probed) -> None:
@@ -281,12 +299,6 @@ def _probe(container: Container, kind: Kind) -> core.Probe | None:
         "liveness": container.livenessProbe,
         "readiness": container.readinessProbe,
     }[kind]
-
-
-def _left(initial: int, started_at: datetime | None) -> float:
-    """What is left of the initial delay, which counts from the container's start."""
-    elapsed = (datetime.now(UTC) - started_at).total_seconds() if started_at else 0.0
-    return min(float(initial), max(0.0, initial - elapsed))
 
 
 class _BadPort(ValueError):

@@ -49,7 +49,7 @@ class Volumes:
     def remove(self, uid: str) -> None:
         """Unmount and delete everything of a pod."""
         directory = self._pods / uid
-        if not uid or "/" in uid or not directory.is_dir():
+        if uid in ("", ".", "..") or "/" in uid or not directory.is_dir():
             return
         for mounted in sorted(_mounts_below(directory), reverse=True):
             _run("umount", "-l", mounted)

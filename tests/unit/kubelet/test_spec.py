@@ -1,0 +1,169 @@
+"""From a Pod to what the engine is asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kube.api.qos import qos_class
+from kube.kubelet.environment import ConfigError
+from kube.kubelet.resources import container_resources, oom_score_adj, quota, shares
+from kube.kubelet.runtime import ContainerConfig, Mount, PortMapping
+from kube.kubelet.spec import (
+    Dns,
+    container_config,
+    container_hash,
+    dns_of,
+    hostname,
+    port_mappings,
+    sandbox_config,
+    search_domains,
+)
+from tests.kubelet_node import container, make_pod
+
+GIB = 2**30
+
+
+def config(more: dict[str, Any], env: list[tuple[str, str]] | None = None, **spec: Any) -> ContainerConfig:
+    pod = make_pod("web", container(**more), **spec)
+    return container_config(pod, pod.spec.containers[0], 3, env or [], [Mount("/a", "/b")], 16 * GIB)
+
+
+def test_command_and_args_are_expanded_and_none_where_the_image_decides() -> None:
+    made = config({"command": ["sh", "-c"], "args": ["echo $(A) $$(A)"]}, [("A", "1")])
+    assert (made.command, made.args) == (["sh", "-c"], ["echo 1 $(A)"])
+    assert (config({}).command, config({}).args) == (None, None)
+
+
+def test_what_identifies_the_container() -> None:
+    made = config({})
+    assert (made.pod.namespace, made.pod.name, made.pod.uid, made.name, made.attempt) == (
+        "default", "web", "uid-1", "main", 3,
+    )  # fmt: skip
+    assert made.grace_period == 30
+    assert config({}, terminationGracePeriodSeconds=5).grace_period == 5
+    assert config({}, terminationGracePeriodSeconds=0).grace_period == 0
+
+
+@pytest.mark.parametrize(
+    ("rights", "pod_rights", "user"),
+    [
+        ({}, {}, ""),
+        ({"runAsUser": 1000}, {}, "1000"),
+        ({}, {"runAsUser": 1000}, "1000"),
+        ({"runAsUser": 0}, {"runAsUser": 1000}, "0"),
+        ({"runAsUser": 1000, "runAsGroup": 2000}, {}, "1000:2000"),
+        ({"runAsGroup": 2000}, {}, "0:2000"),
+    ],
+)
+def test_whom_it_runs_as(rights: dict[str, Any], pod_rights: dict[str, Any], user: str) -> None:
+    assert config({"securityContext": rights}, securityContext=pod_rights).user == user
+
+
+def test_root_where_root_is_forbidden_is_a_config_error() -> None:
+    with pytest.raises(ConfigError, match="breaks non-root policy"):
+        config({"securityContext": {"runAsUser": 0, "runAsNonRoot": True}})
+
+
+def test_only_name_and_image_make_another_version() -> None:
+    one, same = make_pod().spec.containers[0], make_pod("x", container(args=["y"])).spec.containers[0]
+    other = make_pod("x", container(image="kube/web:2")).spec.containers[0]
+    assert container_hash(one) == container_hash(same) != container_hash(other)
+
+
+@pytest.mark.parametrize(("milli", "expected"), [(0, 2), (1, 2), (100, 102), (1000, 1024), (10**6, 262144)])
+def test_cpu_shares(milli: int, expected: int) -> None:
+    assert shares(milli) == expected
+
+
+@pytest.mark.parametrize(("milli", "expected"), [(0, 0), (5, 1000), (100, 10_000), (1500, 150_000)])
+def test_cpu_quota(milli: int, expected: int) -> None:
+    assert quota(milli) == expected
+
+
+@pytest.mark.parametrize(
+    ("resources", "expected"),
+    [
+        pytest.param({}, (2, 0, 0), id="nothing"),
+        pytest.param({"requests": {"cpu": "500m"}, "limits": {"cpu": "1", "memory": "64Mi"}},
+                     (512, 100_000, 64 * 2**20), id="requests and limits"),
+        pytest.param({"limits": {"cpu": "250m"}}, (256, 25_000, 0), id="a limit stands in for the request"),
+        pytest.param({"requests": {"cpu": "0"}, "limits": {"cpu": "1"}}, (2, 100_000, 0), id="a request of nothing"),
+    ],
+)  # fmt: skip
+def test_resources_of_a_container(resources: dict[str, Any], expected: tuple[int, int, int]) -> None:
+    pod = make_pod("web", container(resources=resources))
+    made = container_resources(pod, pod.spec.containers[0], 16 * GIB)
+    assert (made.cpu_shares, made.cpu_quota, made.memory) == expected
+
+
+BOTH = {"cpu": "1", "memory": "4Gi"}
+
+
+@pytest.mark.parametrize(
+    ("resources", "qos", "score"),
+    [
+        ({}, "BestEffort", 1000),
+        ({"requests": BOTH, "limits": BOTH}, "Guaranteed", -997),
+        ({"limits": BOTH}, "Guaranteed", -997),
+        ({"requests": {"memory": "4Gi"}}, "Burstable", 750),
+        ({"requests": {"memory": "4Gi"}, "limits": {"memory": "4Gi"}}, "Burstable", 750),
+        ({"requests": {"memory": "16Gi"}}, "Burstable", 3),
+        ({"requests": {"memory": "1Mi"}}, "Burstable", 999),
+        ({"requests": {"cpu": "1"}}, "Burstable", 999),
+        ({"requests": {"cpu": "1000m", "memory": "4096Mi"}, "limits": BOTH}, "Guaranteed", -997),
+    ],
+)
+def test_who_is_killed_first(resources: dict[str, Any], qos: str, score: int) -> None:
+    pod = make_pod("web", container(resources=resources))
+    assert qos_class(pod) == qos
+    assert oom_score_adj(pod, pod.spec.containers[0], 16 * GIB) == score
+
+
+def test_one_best_effort_container_makes_a_pod_burstable() -> None:
+    pod = make_pod("web", container("a", resources={"limits": BOTH}), container("b"))
+    assert qos_class(pod) == "Burstable"
+
+
+def test_host_ports_are_published_but_on_the_host_network() -> None:
+    ports = [{"containerPort": 80, "hostPort": 8080, "protocol": "TCP"}, {"containerPort": 81}]
+    assert port_mappings(make_pod("web", container(ports=ports))) == [PortMapping(80, 8080)]
+    assert port_mappings(make_pod("web", container(ports=ports), hostNetwork=True)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "spec", "expected"),
+    [("web", {}, "web"), ("web", {"hostname": "other"}, "other"), ("a" * 62 + ".b", {}, "a" * 62)],
+)
+def test_the_host_name(name: str, spec: dict[str, Any], expected: str) -> None:
+    assert hostname(make_pod(name, **spec)) == expected
+    assert sandbox_config(make_pod(name, **spec), 0, "kube/pause", Dns()).hostname == expected
+
+
+CLUSTER = Dns(("10.96.0.10",), "cluster.local", ("corp.example",))
+SEARCHES = ["default.svc.cluster.local", "svc.cluster.local", "cluster.local", "corp.example"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "dns", "expected"),
+    [
+        pytest.param({}, CLUSTER, (["10.96.0.10"], SEARCHES, ["ndots:5"]), id="ClusterFirst is the default"),
+        pytest.param({}, Dns(), ([], [], []), id="without a cluster DNS: the node's"),
+        pytest.param({"dnsPolicy": "Default"}, CLUSTER, ([], [], []), id="Default: the node's"),
+        pytest.param({"hostNetwork": True}, CLUSTER, ([], [], []), id="ClusterFirst on the host network: the node's"),
+        pytest.param({"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"}, CLUSTER,
+                     (["10.96.0.10"], SEARCHES, ["ndots:5"]), id="ClusterFirstWithHostNet"),
+        pytest.param({"dnsPolicy": "None", "dnsConfig": {"nameservers": ["1.1.1.1"], "searches": ["x"]}}, CLUSTER,
+                     (["1.1.1.1"], ["x"], []), id="None: only the pod's own"),
+        pytest.param({"dnsConfig": {"nameservers": ["1.1.1.1"], "options": [{"name": "ndots", "value": "2"},
+                                                                          {"name": "edns0"}]}}, CLUSTER,
+                     (["10.96.0.10", "1.1.1.1"], SEARCHES, ["ndots:2", "edns0"]), id="added to the cluster's"),
+    ],
+)  # fmt: skip
+def test_where_names_are_found(spec: dict[str, Any], dns: Dns, expected: tuple[list[str], ...]) -> None:
+    assert dns_of(make_pod(**spec), dns) == expected
+
+
+def test_the_last_search_line_counts() -> None:
+    assert search_domains(["nameserver 1.1.1.1", "domain a.b", "search c d", "# search x"]) == ["c", "d"]
