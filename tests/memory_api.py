@@ -8,7 +8,7 @@ then the answer is lost and the change is made.
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from kube.api import errors, resources
@@ -42,7 +42,9 @@ class MemoryApi(Client):
     async def get(self, model: type[T], name: str, namespace: str = "") -> T:
         return codec.decode(model, await self._stored(model, namespace, name))
 
-    async def list(self, model: type[T], namespace: str = "", *, labels: str = "", fields: str = "") -> ObjectList[T]:
+    async def list(
+        self, model: type[T], namespace: str = "", *, labels: str = "", fields: str = "", lenient: bool = False
+    ) -> ObjectList[T]:
         assert not labels, "MemoryApi selects nothing"
         assert not fields, "MemoryApi selects nothing"
         page = await self.store.list(keys.prefix(resources.of(model), namespace))
@@ -71,7 +73,7 @@ class MemoryApi(Client):
         model: type[T],
         name: str,
         namespace: str,
-        patch: Mapping[str, Any] | list[Any],
+        patch: Mapping[str, Any] | Sequence[Any],
         *,
         subresource: str = "",
         content_type: str = MERGE_PATCH,
