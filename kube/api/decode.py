@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from kube.api import resources
 from kube.api.errors import BadRequest
 from kube.api.meta import Model, Object
+from kube.api.unstructured import Unstructured
 
 T = TypeVar("T", bound=Model)
 _RFC3339 = "2006-01-02T15:04:05Z07:00"
@@ -232,6 +233,8 @@ def _go_type(annotation: Any, struct: type[Model] | None, field: str) -> str:
 
 def unknown_fields(model: type[Model], content: Mapping[str, Any]) -> list[str]:
     """The paths of the fields that the model does not know, as `spec.containers[0].imagePulPolicy`."""
+    if issubclass(model, Unstructured):
+        return []  # whatever it has is its own affair
     known = {"kind", "apiVersion"} if issubclass(model, Object) else set()
     return list(_unknown(model, content, "", known))
 

@@ -88,6 +88,13 @@ def dns_1035_label(value: str) -> list[str]:
     return problems
 
 
+def path_segment(value: str) -> list[str]:
+    """What may stand between two slashes of a path: roles and their bindings."""
+    if value in (".", ".."):
+        return [f"may not be '{value}'"]
+    return [f"may not contain '{character}'" for character in "/%" if character in value]
+
+
 def qualified(value: str) -> list[str]:
     """`name` or `domain/name`: keys of labels, finalizers, resource names."""
     rule = f"must consist of alphanumeric characters, '-', '_' or '.', and {_ALNUM_ENDS}"

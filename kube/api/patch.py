@@ -23,6 +23,7 @@ from kube.api import core, decode
 from kube.api.container import AnyContainer
 from kube.api.errors import BadRequest, Invalid, RequestEntityTooLarge
 from kube.api.meta import Model, ObjectMeta
+from kube.api.unstructured import Unstructured
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -247,6 +248,20 @@ def _arrange(merged: list[Any], order: Sequence[Any], live: Sequence[Any], key: 
     return result + named + rest
 
 
+class _Workload(Model):
+    """What the kinds that are only stored have in common with those that have a model: pods made from a template."""
+
+    template: core.PodTemplateSpec | None = None
+    jobTemplate: _Job | None = None
+
+
+class _Job(Model):
+    spec: _Workload | None = None
+
+
+_Workload.model_rebuild()
+
+
 def _merge_key(model: type[Model] | None, field: str) -> str | None:
     """The key by which a list's items are merged; VALUES for plain values; None if the list is replaced."""
     for base in model.__mro__ if model is not None else ():
@@ -259,6 +274,8 @@ def _model_of(model: type[Model] | None, field: str) -> type[Model] | None:
     """The model of a field, or of a list's items; None where there is none: plain data is merged as it comes."""
     if model is None:
         return None
+    if issubclass(model, Unstructured) and field == "spec":
+        return _Workload
     annotation = decode.plain(decode.fields(model).get(field))
     if get_origin(annotation) is list:
         annotation = decode.plain(get_args(annotation)[0])

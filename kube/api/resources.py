@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kube.api import autoscaling, coordination, core
+from kube.api import autoscaling, coordination, core, unstructured
 from kube.api.meta import Object
 
 VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
@@ -123,6 +123,77 @@ EVENTS = Resource(
 )  # fmt: skip
 LEASES = Resource(coordination.Lease, "leases", "lease", "leases")
 
+
+def _stored(
+    kind: str,
+    plural: str,
+    group_version: str,
+    short_names: str = "",
+    *,
+    prefix: str = "",
+    namespaced: bool = True,
+    status: bool = False,
+    scale: bool = False,
+    categories: tuple[str, ...] = (),
+) -> Resource:
+    """A kind that is only stored. In etcd it is where Kubernetes keeps it: under its plural, with few exceptions."""
+    subresources = (*((_SCALE,) if scale else ()), *((_status(kind),) if status else ()))
+    return Resource(
+        unstructured.kind(group_version, kind), plural, kind.lower(), prefix or plural, namespaced,
+        tuple(short_names.split()), categories, subresources=subresources,
+    )  # fmt: skip
+
+
+_APPS, _BATCH, _STORAGE = "apps/v1", "batch/v1", "storage.k8s.io/v1"
+_RBAC, _NETWORKING, _DRA = "rbac.authorization.k8s.io/v1", "networking.k8s.io/v1", "resource.k8s.io/v1"
+_ADMISSION = "admissionregistration.k8s.io/v1"
+_ALL = ("all",)
+
+# What Kubernetes' own scheduler and controller manager list when they start, so that they can run against this API.
+STORED_ONLY: tuple[Resource, ...] = (
+    _stored("PersistentVolume", "persistentvolumes", "v1", "pv", namespaced=False, status=True),
+    _stored("PersistentVolumeClaim", "persistentvolumeclaims", "v1", "pvc", status=True),
+    _stored("ControllerRevision", "controllerrevisions", _APPS),
+    _stored("DaemonSet", "daemonsets", _APPS, "ds", status=True, categories=_ALL),
+    _stored("Deployment", "deployments", _APPS, "deploy", status=True, categories=_ALL),
+    _stored("ReplicaSet", "replicasets", _APPS, "rs", status=True, categories=_ALL),
+    _stored("StatefulSet", "statefulsets", _APPS, "sts", status=True, categories=_ALL),
+    _stored("HorizontalPodAutoscaler", "horizontalpodautoscalers", "autoscaling/v2", "hpa", status=True,
+            categories=_ALL),
+    _stored("CronJob", "cronjobs", _BATCH, "cj", status=True, categories=_ALL),
+    _stored("Job", "jobs", _BATCH, status=True, categories=_ALL),
+    _stored("CertificateSigningRequest", "certificatesigningrequests", "certificates.k8s.io/v1", "csr",
+            namespaced=False, status=True),
+    _stored("Ingress", "ingresses", _NETWORKING, "ing", prefix="ingress", status=True),
+    _stored("IngressClass", "ingressclasses", _NETWORKING, namespaced=False),
+    _stored("IPAddress", "ipaddresses", _NETWORKING, "ip", namespaced=False),
+    _stored("NetworkPolicy", "networkpolicies", _NETWORKING, "netpol"),
+    _stored("ServiceCIDR", "servicecidrs", _NETWORKING, namespaced=False, status=True),
+    _stored("RuntimeClass", "runtimeclasses", "node.k8s.io/v1", namespaced=False),
+    _stored("PodDisruptionBudget", "poddisruptionbudgets", "policy/v1", "pdb", status=True),
+    _stored("ClusterRole", "clusterroles", _RBAC, namespaced=False),
+    _stored("ClusterRoleBinding", "clusterrolebindings", _RBAC, namespaced=False),
+    _stored("Role", "roles", _RBAC),
+    _stored("RoleBinding", "rolebindings", _RBAC),
+    _stored("PriorityClass", "priorityclasses", "scheduling.k8s.io/v1", "pc", namespaced=False),
+    _stored("CSIDriver", "csidrivers", _STORAGE, namespaced=False),
+    _stored("CSINode", "csinodes", _STORAGE, namespaced=False),
+    _stored("CSIStorageCapacity", "csistoragecapacities", _STORAGE),
+    _stored("StorageClass", "storageclasses", _STORAGE, "sc", namespaced=False),
+    _stored("VolumeAttachment", "volumeattachments", _STORAGE, namespaced=False, status=True),
+    _stored("VolumeAttributesClass", "volumeattributesclasses", _STORAGE, "vac", namespaced=False),
+    _stored("DeviceClass", "deviceclasses", _DRA, namespaced=False),
+    _stored("ResourceClaim", "resourceclaims", _DRA, status=True),
+    _stored("ResourceClaimTemplate", "resourceclaimtemplates", _DRA),
+    _stored("ResourceSlice", "resourceslices", _DRA, namespaced=False),
+    _stored("MutatingAdmissionPolicy", "mutatingadmissionpolicies", _ADMISSION, namespaced=False),
+    _stored("MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings", _ADMISSION, namespaced=False),
+    _stored("MutatingWebhookConfiguration", "mutatingwebhookconfigurations", _ADMISSION, namespaced=False),
+    _stored("ValidatingAdmissionPolicy", "validatingadmissionpolicies", _ADMISSION, namespaced=False, status=True),
+    _stored("ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", _ADMISSION, namespaced=False),
+    _stored("ValidatingWebhookConfiguration", "validatingwebhookconfigurations", _ADMISSION, namespaced=False),
+)  # fmt: skip
+
 RESOURCES: tuple[Resource, ...] = (
     ENDPOINTS,
     EVENTS,
@@ -132,6 +203,7 @@ RESOURCES: tuple[Resource, ...] = (
     REPLICATION_CONTROLLERS,
     SERVICES,
     LEASES,
+    *STORED_ONLY,
 )
 
 _BY_MODEL = {resource.model: resource for resource in RESOURCES}

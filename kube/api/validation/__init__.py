@@ -13,7 +13,7 @@ from typing import Any
 from kube.api import autoscaling, coordination, core
 from kube.api.errors import FieldError
 from kube.api.meta import Object
-from kube.api.validation import endpoints, events, nodes, pods, replicationcontrollers, services
+from kube.api.validation import endpoints, events, nodes, pods, replicationcontrollers, services, stored
 from kube.api.validation.meta import Errors, object_meta_update
 
 _NEW: dict[type[Object], Callable[[Any], Errors]] = {
@@ -51,12 +51,14 @@ _STATUS: dict[type[Object], Callable[[Any, Any], Errors]] = {
 
 def validate(obj: Object) -> list[FieldError]:
     """What is wrong with a new object."""
-    return list(_NEW[type(obj)](obj))
+    function = _NEW.get(type(obj))
+    return list(function(obj) if function else stored.validate(obj))
 
 
 def validate_update(new: Object, old: Object) -> list[FieldError]:
     """What is wrong with a change of an object."""
-    return list(_CHANGED[type(new)](new, old))
+    function = _CHANGED.get(type(new))
+    return list(function(new, old) if function else object_meta_update(new.metadata, old.metadata))
 
 
 def validate_status_update(new: Object, old: Object) -> list[FieldError]:

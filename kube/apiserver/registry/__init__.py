@@ -12,6 +12,7 @@ from kube.apiserver.registry.others import (
     NamespaceStrategy,
     NodeStrategy,
     ReplicationControllerStrategy,
+    StoredOnly,
 )
 from kube.apiserver.registry.pods import PodStrategy
 from kube.apiserver.registry.services import ServiceStrategy
@@ -28,4 +29,5 @@ def strategies(cache: Cache, service_ips: IPv4Network, node_ports: range) -> dic
         resources.NAMESPACES: NamespaceStrategy(resources.NAMESPACES),
         **{r: CreateOnUpdate(r) for r in (resources.ENDPOINTS, resources.EVENTS, resources.LEASES)},
     }
+    special |= {resource: StoredOnly(resource) for resource in resources.STORED_ONLY}
     return {resource: special.get(resource) or Strategy(resource) for resource in resources.RESOURCES}

@@ -6,6 +6,7 @@ from typing import Any
 
 from kube.api import errors
 from kube.api.core import Namespace
+from kube.api.unstructured import Unstructured
 from kube.apiserver.registry.strategy import Strategy
 
 IMMORTAL_NAMESPACES = frozenset({"default", "kube-system", "kube-public"})
@@ -21,6 +22,38 @@ class CreateOnUpdate(Strategy):
     """Endpoints, events and leases: what controllers write by PUT, whether it is there or not."""
 
     create_on_update = True
+
+
+class StoredOnly(Strategy):
+    """Kinds that are stored as they come: all that is known of them is that `status` has its own path.
+
+    The generation is raised by every change of anything but metadata and status, as it is for a custom resource.
+    """
+
+    counts_generations = True
+    create_on_update = False
+
+    def prepare_create(self, obj: Unstructured) -> None:
+        obj.metadata.generation = 1
+        if self.has_status:
+            obj.put("status", None)
+
+    def prepare_update(self, new: Unstructured, old: Unstructured) -> None:
+        if self.has_status:
+            new.put("status", old.part("status"))
+        if _content(new) != _content(old):
+            new.metadata.generation = old.metadata.generation + 1
+
+    def prepare_status(self, new: Unstructured, old: Unstructured) -> None:
+        status = new.part("status")
+        for name in {**(new.model_extra or {}), **(old.model_extra or {})}:
+            new.put(name, old.part(name))
+        new.put("status", status)
+        new.metadata.labels = old.metadata.labels
+
+
+def _content(obj: Unstructured) -> dict[str, Any]:
+    return {name: value for name, value in (obj.model_extra or {}).items() if name != "status"}
 
 
 class NodeStrategy(Strategy):

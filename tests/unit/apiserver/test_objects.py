@@ -310,3 +310,54 @@ async def test_what_nobody_serves_is_a_status(http: httpx.AsyncClient) -> None:
         assert answer.status_code == 404
         assert answer.json()["kind"] == "Status", path
     assert (await http.put(PODS, json=pod("web"))).status_code == 405
+
+
+DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
+
+
+def deployment(image: str) -> dict[str, Any]:
+    template = {"metadata": {"labels": {"app": "web"}},
+                "spec": {"containers": [{"name": "a", "image": image}, {"name": "b", "image": "b"}]}}  # fmt: skip
+    return {"kind": "Deployment", "apiVersion": "apps/v1", "metadata": {"name": "web"},
+            "spec": {"replicas": 0, "paused": False, "template": template}, "status": {"replicas": 9}}  # fmt: skip
+
+
+async def test_a_kind_that_is_only_stored_keeps_what_it_was_given(http: httpx.AsyncClient) -> None:
+    made = (await http.post(DEPLOYMENTS, json=deployment("a:1"))).json()
+    assert made["spec"] == deployment("a:1")["spec"], "zeros and empty lists, too"
+    assert "status" not in made
+    assert made["metadata"]["generation"] == 1
+    assert list(made)[:2] == ["kind", "apiVersion"]
+    listed = (await http.get(DEPLOYMENTS)).json()
+    assert listed["kind"] == "DeploymentList"
+    assert listed["items"] == [made]
+
+
+async def test_its_status_has_its_own_path(http: httpx.AsyncClient) -> None:
+    made = (await http.post(DEPLOYMENTS, json=deployment("a:1"))).json()
+    made["status"], made["spec"] = {"replicas": 3}, {"replicas": 7}
+    after = (await http.put(f"{DEPLOYMENTS}/web/status", json=made)).json()
+    assert (after["status"], after["spec"]["replicas"]) == ({"replicas": 3}, 0)
+    assert after["metadata"]["generation"] == 1
+    after["status"], after["spec"]["replicas"] = {}, 2
+    again = (await http.put(f"{DEPLOYMENTS}/web", json=after)).json()
+    assert (again["status"], again["spec"]["replicas"]) == ({"replicas": 3}, 2)
+    assert again["metadata"]["generation"] == 2
+
+
+async def test_its_pod_template_is_patched_by_names(http: httpx.AsyncClient) -> None:
+    await http.post(DEPLOYMENTS, json=deployment("a:1"))
+    patch = {"spec": {"template": {"spec": {"containers": [{"name": "a", "image": "a:2"}]}}}}
+    headers = {"content-type": "application/strategic-merge-patch+json"}
+    after = (await http.patch(f"{DEPLOYMENTS}/web", json=patch, headers=headers)).json()
+    containers = after["spec"]["template"]["spec"]["containers"]
+    assert containers == [{"name": "a", "image": "a:2"}, {"name": "b", "image": "b"}]
+
+
+async def test_its_metadata_is_checked(http: httpx.AsyncClient) -> None:
+    body = {**deployment("a:1"), "metadata": {"name": "Not A Name"}}
+    answer = await http.post(DEPLOYMENTS, json=body)
+    assert answer.status_code == 422
+    assert answer.json()["message"].startswith('Deployment.apps "Not A Name" is invalid: metadata.name')
+    role = {"metadata": {"name": "system:node"}}
+    assert (await http.post("/apis/rbac.authorization.k8s.io/v1/clusterroles", json=role)).status_code == 201
