@@ -15,17 +15,19 @@ from kube.api.autoscaling import Scale
 from kube.api.core import Binding
 from kube.api.meta import DeleteOptions, Object
 from kube.api.resources import Resource
-from kube.apiserver import body, printers, subresources
-from kube.apiserver.cache import Cache, Entry
+from kube.apiserver import body, subresources, views
+from kube.apiserver.cache import Cache
 from kube.apiserver.nodes import NodeClient
 from kube.apiserver.registry.pods import bind
-from kube.apiserver.request import Request, Response, Target
+from kube.apiserver.request import JSON, Request, Response, Target
 from kube.apiserver.verbs import ListOptions, Verbs
 from kube.apiserver.watch import error_line, watch
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
+Headers = list[tuple[bytes, bytes]]
+
 PATCH_TYPES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH)
 
 
@@ -68,9 +70,7 @@ class Handlers:
         _need_namespace(target, resource)
         version = request.query.text("resourceVersion")
         entry = await self.verbs.get(resource, target.namespace, target.name, version)
-        if printers.wants_table(request.header(b"accept")):
-            return _json(printers.table(resource, [entry.decode()], str(entry.revision), _include(request)))
-        return Response(_pretty(entry.value, request))
+        return _shown(resource, entry.value, request)
 
     async def _list(self, request: Request, resource: Resource) -> Response:
         options = _list_options(request, resource)
@@ -80,12 +80,10 @@ class Handlers:
             meta["continue"] = listing.continue_
             if listing.remaining is not None:
                 meta["remainingItemCount"] = listing.remaining
-        if printers.wants_table(request.header(b"accept")):
-            objects = [entry.decode() for entry in listing.entries]
-            table = printers.table(resource, objects, str(listing.revision), _include(request))
-            table["metadata"] = meta
-            return _json(table)
-        return Response(_pretty(_list_body(resource, meta, listing.entries), request))
+        view, media_type = _view(request)
+        values = (entry.value for entry in listing.entries)
+        content = view.many(resource, meta, values)
+        return Response(views.written(content, media_type, pretty=_pretty(request)), content_type=media_type)
 
     async def _watch(self, request: Request, resource: Resource) -> Response:
         query, target = request.query, request.target
@@ -94,15 +92,7 @@ class Handlers:
         if version and not version.isdigit():
             raise errors.BadRequest(f"Invalid value: {errors.quote(version)}: strconv.ParseUint: invalid syntax")
         timeout = query.integer("timeoutSeconds")
-        render: Callable[[bytes], bytes] | None = None
-        if printers.wants_table(request.header(b"accept")):
-            include = _include(request)
-
-            def as_table(value: bytes) -> bytes:
-                obj = resource.model.parse(value)
-                return orjson.dumps(printers.table(resource, [obj], obj.metadata.resourceVersion, include))
-
-            render = as_table
+        view, _ = _view(request)
         lines = await watch(
             self.cache,
             resource,
@@ -113,7 +103,7 @@ class Handlers:
             send_initial_events=query.flag("sendInitialEvents") if query.all("sendInitialEvents") else None,
             bookmarks=query.flag("allowWatchBookmarks"),
             timeout=None if timeout is None else float(timeout),
-            render=render,
+            render=None if view.plain else lambda value: view.one(resource, value),
             stopping=self.stopping,
         )
         return Response(stream=_guarded(lines), headers=[(b"cache-control", b"no-cache, private")])
@@ -181,7 +171,7 @@ class Handlers:
         options = _delete_options(request)
         value, gone = await self.verbs.delete(resource, target.namespace, target.name, options)
         if not gone or self.verbs.strategies[resource].returns_deleted:
-            return Response(_pretty(value, request))
+            return _shown(resource, value, request)
         uid = orjson.loads(value)["metadata"]["uid"]
         details = {"name": target.name, "group": resource.group, "kind": resource.plural, "uid": uid}
         status = {
@@ -195,7 +185,10 @@ class Handlers:
         listing = await self.verbs.delete_collection(
             resource, request.target.namespace, selection, _delete_options(request)
         )
-        return Response(_list_body(resource, {"resourceVersion": str(listing.revision)}, listing.entries))
+        content = views.PLAIN.many(
+            resource, {"resourceVersion": str(listing.revision)}, (entry.value for entry in listing.entries)
+        )
+        return Response(views.written(content, JSON, pretty=_pretty(request)))
 
     # Subresources
 
@@ -240,7 +233,7 @@ class Handlers:
         target = request.target
         if request.method in ("GET", "HEAD"):
             entry = await self.verbs.get(resource, target.namespace, target.name)
-            return Response(_pretty(subresources.scale_of(entry.decode()).to_json(), request))
+            return _plain(subresources.scale_of(entry.decode()), request)
         apply = _replacement(request) if request.method == "PUT" else _patch_of(request, Scale)
 
         def change(present: Object | None) -> Object:
@@ -249,7 +242,7 @@ class Handlers:
             return subresources.scaled(present, apply)
 
         value, _ = await self.verbs.update(resource, target.namespace, target.name, change, dry_run=_dry_run(request))
-        return Response(_pretty(subresources.scale_of(resource.model.parse(value)).to_json(), request))
+        return _plain(subresources.scale_of(resource.model.parse(value)), request)
 
     async def _finalize(self, request: Request, resource: Resource) -> Response:
         target = request.target
@@ -278,24 +271,34 @@ async def _guarded(lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         yield error_line(error)
 
 
-def _list_body(resource: Resource, meta: dict[str, Any], entries: list[Entry]) -> bytes:
-    head = {"kind": f"{resource.kind}List", "apiVersion": resource.api_version, "metadata": meta}
-    return orjson.dumps(head)[:-1] + b',"items":[' + b",".join([entry.value for entry in entries]) + b"]}"
-
-
 def _json(data: dict[str, Any], status: int = 200) -> Response:
     return Response(orjson.dumps(data), status)
 
 
-def _pretty(value: bytes, request: Request) -> bytes:
-    """Indented, when `?pretty=true` asks for it or a browser or curl would show it to a person."""
-    if request.query.flag("pretty"):
-        return orjson.dumps(orjson.loads(value), option=orjson.OPT_INDENT_2) + b"\n"
-    return value + b"\n"
+def _view(request: Request) -> tuple[views.View, str]:
+    return views.negotiate(request.header(b"accept"), request.query.text("includeObject"))
 
 
-def _include(request: Request) -> str:
-    return request.query.text("includeObject", "Metadata")
+def _pretty(request: Request) -> bool:
+    """Indented where it is asked for, or where a person will most likely read it (upstream's isPrettyPrint)."""
+    if request.query.all("pretty"):
+        return request.query.flag("pretty")
+    return request.header(b"user-agent").startswith(("curl", "Wget", "Mozilla/5.0"))
+
+
+def _shown(
+    resource: Resource, value: bytes, request: Request, status: int = 200, headers: Headers | None = None
+) -> Response:
+    """One object, in the client's view and form."""
+    view, media_type = _view(request)
+    content = views.written(view.one(resource, value), media_type, pretty=_pretty(request))
+    return Response(content, status, media_type, headers or [])
+
+
+def _plain(obj: Object, request: Request) -> Response:
+    """An object that is not stored, and has no other view."""
+    _, media_type = _view(request)
+    return Response(views.written(obj.to_json(), media_type, pretty=_pretty(request)), content_type=media_type)
 
 
 def _need_namespace(target: Target, resource: Resource) -> None:
@@ -340,11 +343,7 @@ def _refuse_unknown(request: Request, data: dict[str, Any], model: type[Object],
 
 def _written(resource: Resource, value: bytes, request: Request, warnings: list[str], status: int = 200) -> Response:
     headers = [(b"warning", f"299 - {errors.quote(text)}".encode()) for text in warnings]
-    if printers.wants_table(request.header(b"accept")):
-        obj = resource.model.parse(value)
-        table = printers.table(resource, [obj], obj.metadata.resourceVersion, _include(request))
-        return Response(orjson.dumps(table), status, headers=headers)
-    return Response(_pretty(value, request), status, headers=headers)
+    return _shown(resource, value, request, status, headers)
 
 
 def _list_options(request: Request, resource: Resource) -> ListOptions:

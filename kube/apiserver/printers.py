@@ -22,11 +22,6 @@ UNKNOWN = "<unknown>"
 Row = tuple[Any, ...]
 
 
-def wants_table(accept: str) -> bool:
-    """The client would rather have a Table (kubectl get does) than the object."""
-    return "as=Table" in accept and "g=meta.k8s.io" in accept
-
-
 def table(resource: Resource, objects: Sequence[Object], revision: str, include: str) -> dict[str, Any]:
     """A meta.k8s.io/v1 Table. `include` says how much of each object goes with its row: None, Metadata or Object."""
     columns, cells = _PRINTERS.get(resource.kind, _DEFAULT)
