@@ -10,18 +10,18 @@ import asyncio
 import gzip
 import logging
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 
 import orjson
 from fastapi import FastAPI
 from prometheus_client import Counter, Gauge, Histogram
 
 from kube.api import errors
+from kube.apiserver import websocket
+from kube.apiserver.asgi import Receive, Scope, Send
 from kube.apiserver.discovery import Discovery
 from kube.apiserver.handlers import Handlers
 from kube.apiserver.request import Query, Request, Response, parse_path
-from kube.store.store import Unavailable
+from kube.store.store import TooLarge, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -30,11 +30,6 @@ MAX_BODY = 3 * 1024 * 1024
 
 GZIP_FROM = 128 * 1024
 """Bodies of so many bytes are compressed if the client asks (upstream's threshold)."""
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 REQUESTS = Counter(
     "apiserver_request_total", "Requests by verb, resource and code.", ("verb", "resource", "subresource", "code")
@@ -56,12 +51,9 @@ class Api:
         self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1003, "reason": "not supported"})
-            return
         began = time.perf_counter()
         path: str = scope["path"]
-        method: str = scope["method"]
+        method: str = scope.get("method", "GET")  # a WebSocket has none
         target = parse_path(path)
         headers = dict(scope["headers"])
         try:
@@ -72,6 +64,8 @@ class Api:
             response = error_response(
                 errors.ServiceUnavailable(f"etcd is unavailable: {error}", details={"retryAfterSeconds": 1})
             )
+        except TooLarge as error:
+            response = error_response(errors.RequestEntityTooLarge(f"the object is too large for the store: {error}"))
         except Exception:
             # The boundary: whatever else goes wrong is our fault; the client learns that, the log learns why.
             log.exception("%s %s failed", method, path)
@@ -82,7 +76,12 @@ class Api:
             REQUESTS.labels(verb, target.plural, target.subresource, response.status).inc()
             if response.stream is None:
                 DURATION.labels(verb, target.plural).observe(time.perf_counter() - began)
-        await _send(response, method, headers, receive, send)
+        if scope["type"] == "http":
+            await _send(response, method, headers, receive, send)
+        elif response.stream is not None:
+            await websocket.send_stream(response, receive, send)
+        else:
+            await websocket.refuse(response, receive, send)
 
     async def _answer(
         self, scope: Scope, receive: Receive, path: str, method: str, headers: dict[bytes, bytes]

@@ -5,7 +5,7 @@ result is shown (as the object, a list, a Table, a stream of events). Knows no s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import orjson
@@ -262,7 +262,7 @@ class Handlers:
         return _written(resource, value, request, warnings)
 
 
-async def _guarded(lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _guarded(lines: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
     """An error after the first line is the stream's last line."""
     try:
         async for line in lines:

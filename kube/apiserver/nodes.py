@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack
 
 import aiohttp
@@ -31,7 +31,7 @@ class NodeClient:
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
 
-    async def get(self, node: Node, path: str, query: Mapping[str, str]) -> AsyncIterator[bytes]:
+    async def get(self, node: Node, path: str, query: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
         """The body of a GET on the node's kubelet, as it comes.
 
         Raises the kubelet's own error, or ServiceUnavailable when the kubelet does not answer.
@@ -58,7 +58,7 @@ class NodeClient:
             await self._session.close()
 
 
-async def _chunks(stack: AsyncExitStack, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+async def _chunks(stack: AsyncExitStack, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
     async with stack:
         try:
             async for chunk in response.content.iter_any():

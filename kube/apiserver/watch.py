@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 
 import orjson
 
@@ -71,7 +71,7 @@ async def watch(
     timeout: float | None = None,
     render: Render | None = None,
     stopping: asyncio.Event,
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """The lines of a watch. Raises Expired before the first line; later errors are lines themselves.
 
     `resource_version` "" or "0" begins with the present objects as ADDED; N goes on after revision N.
@@ -115,7 +115,7 @@ async def _stream(
     timeout: float,
     render: Render | None,
     stopping: asyncio.Event,
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     objects = cache.of(resource)
     loop = asyncio.get_running_loop()
     end = loop.time() + timeout

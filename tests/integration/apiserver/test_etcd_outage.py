@@ -43,8 +43,8 @@ class Apiserver:
         )
         self.handlers = Handlers(self.verbs, self.cache, NodeClient())
         discovery = Discovery()
-        app = App(Api(self.handlers, discovery), pages(discovery, {}))
-        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://kube")
+        self.app = App(Api(self.handlers, discovery), pages(discovery, {}))
+        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app=self.app), base_url="http://kube")
         self.tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:

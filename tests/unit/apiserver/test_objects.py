@@ -361,3 +361,46 @@ async def test_its_metadata_is_checked(http: httpx.AsyncClient) -> None:
     assert answer.json()["message"].startswith('Deployment.apps "Not A Name" is invalid: metadata.name')
     role = {"metadata": {"name": "system:node"}}
     assert (await http.post("/apis/rbac.authorization.k8s.io/v1/clusterroles", json=role)).status_code == 201
+
+
+async def test_metadata_alone(http: httpx.AsyncClient) -> None:
+    await http.post(PODS, json=pod("web", app="x"))
+    one = {"accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"}
+    answer = (await http.get(f"{PODS}/web", headers=one)).json()
+    assert (answer["kind"], answer["apiVersion"]) == ("PartialObjectMetadata", "meta.k8s.io/v1")
+    assert answer["metadata"]["labels"] == {"app": "x"}
+    assert "spec" not in answer
+    many = {"accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
+    listed = (await http.get(PODS, headers=many)).json()
+    assert listed["kind"] == "PartialObjectMetadataList"
+    assert [item["kind"] for item in listed["items"]] == ["PartialObjectMetadata"]
+
+
+@pytest.mark.parametrize(
+    ("accept", "code", "media_type"),
+    [
+        ("", 200, "application/json"),
+        ("*/*", 200, "application/json"),
+        ("application/vnd.kubernetes.protobuf,application/json", 200, "application/json"),
+        ("application/yaml", 200, "application/yaml"),
+        ("application/vnd.kubernetes.protobuf", 406, "application/json"),
+        ("text/html", 406, "application/json"),
+        ("application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json", 200, "application/json"),
+    ],
+)
+async def test_the_first_form_that_can_be_made_is_taken(
+    http: httpx.AsyncClient, accept: str, code: int, media_type: str
+) -> None:
+    answer = await http.get(PODS, headers={"accept": accept})
+    assert answer.status_code == code, answer.text
+    assert answer.headers["content-type"] == media_type
+
+
+async def test_a_protobuf_body_is_refused(http: httpx.AsyncClient) -> None:
+    headers = {"content-type": "application/vnd.kubernetes.protobuf"}
+    assert (await http.post(PODS, content=b"k8s\0", headers=headers)).status_code == 415
+
+
+async def test_curl_shows_indented_json(http: httpx.AsyncClient) -> None:
+    assert b'\n  "kind"' in (await http.get(PODS, headers={"user-agent": "curl/7.88"})).content
+    assert b'\n  "kind"' not in (await http.get(PODS, headers={"user-agent": "kubectl/1.33"})).content
