@@ -81,6 +81,10 @@ def _status(kind: str) -> Subresource:
     return Subresource("status", kind, ("get", "patch", "update"))
 
 
+def _proxy(options: str) -> Subresource:
+    return Subresource("proxy", options, ("create", "delete", "get", "patch", "update"))
+
+
 _SCALE = Subresource("scale", "Scale", ("get", "patch", "update"), group="autoscaling", version="v1")
 
 PODS = Resource(
@@ -89,6 +93,7 @@ PODS = Resource(
     subresources=(
         Subresource("binding", "Binding", ("create",)),
         Subresource("log", "Pod", ("get",)),
+        _proxy("PodProxyOptions"),
         _status("Pod"),
     ),
     fields=("spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName",
@@ -96,7 +101,7 @@ PODS = Resource(
 )  # fmt: skip
 SERVICES = Resource(
     core.Service, "services", "service", "services/specs",
-    short_names=("svc",), categories=("all",), subresources=(_status("Service"),),
+    short_names=("svc",), categories=("all",), subresources=(_proxy("ServiceProxyOptions"), _status("Service")),
     fields=("spec.clusterIP", "spec.type"),
 )  # fmt: skip
 REPLICATION_CONTROLLERS = Resource(
@@ -107,7 +112,7 @@ REPLICATION_CONTROLLERS = Resource(
 ENDPOINTS = Resource(core.Endpoints, "endpoints", "endpoints", "services/endpoints", short_names=("ep",))
 NODES = Resource(
     core.Node, "nodes", "node", "minions", namespaced=False,
-    short_names=("no",), subresources=(_status("Node"),), fields=("spec.unschedulable",),
+    short_names=("no",), subresources=(_proxy("NodeProxyOptions"), _status("Node")), fields=("spec.unschedulable",),
 )  # fmt: skip
 NAMESPACES = Resource(
     core.Namespace, "namespaces", "namespace", "namespaces", namespaced=False, short_names=("ns",),

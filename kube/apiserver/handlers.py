@@ -19,6 +19,7 @@ from kube.apiserver import body, subresources, views
 from kube.apiserver.cache import Cache
 from kube.apiserver.nodes import NodeClient
 from kube.apiserver.registry.pods import bind
+from kube.apiserver.relay import relay
 from kube.apiserver.request import JSON, Request, Response, Target
 from kube.apiserver.verbs import ListOptions, Verbs
 from kube.apiserver.watch import error_line, watch
@@ -198,6 +199,8 @@ class Handlers:
         if known is None:
             raise errors.NotFound("the server could not find the requested resource")
         _need_namespace(target, resource)
+        if name == "proxy":
+            return await relay(request, resource, self.verbs, self.nodes.session)
         verb = {"GET": "get", "HEAD": "get", "PUT": "update", "PATCH": "patch", "POST": "create"}.get(request.method)
         if verb not in known.verbs:
             raise errors.MethodNotAllowed("the server does not allow this method on the requested resource")

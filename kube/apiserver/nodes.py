@@ -31,17 +31,22 @@ class NodeClient:
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
 
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """The one session, made at first use (it belongs to a running loop)."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None, sock_connect=5))
+        return self._session
+
     async def get(self, node: Node, path: str, query: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
         """The body of a GET on the node's kubelet, as it comes.
 
         Raises the kubelet's own error, or ServiceUnavailable when the kubelet does not answer.
         """
-        if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None, sock_connect=5))
         url = kubelet_url(node) + path
         stack = AsyncExitStack()
         try:
-            response = await stack.enter_async_context(self._session.get(url, params=query))
+            response = await stack.enter_async_context(self.session.get(url, params=query))
             if response.status >= 400:
                 text = (await response.text(errors="replace")).strip()
                 raise errors.from_status({"message": text}, response.status)

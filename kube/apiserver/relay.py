@@ -1,0 +1,140 @@
+"""The subresource `proxy`: a request passed on to a pod, a service's endpoint or a node's kubelet.
+
+    GET /api/v1/namespaces/<ns>/services/[scheme:]<name>[:port]/proxy/<path>
+
+(pkg/registry/core/{pod,service,node}/…/proxy.go) Unlike upstream, links in HTML answers are not rewritten.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import aiohttp
+
+from kube.api import errors, resources
+from kube.api.core import Endpoints, Node, Pod, Service
+from kube.api.resources import Resource
+from kube.apiserver.nodes import kubelet_url
+from kube.apiserver.request import Request, Response
+from kube.apiserver.verbs import Verbs
+
+HOP_BY_HOP = frozenset({
+    "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding",
+    "upgrade", "host", "content-length", "accept-encoding",
+})  # fmt: skip
+"""Headers of one connection, not of the request (RFC 9110, 7.6.1), and those that aiohttp sets itself."""
+
+RESPONSE_HOP_BY_HOP = HOP_BY_HOP - {"content-length"} | {"content-type"}
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """`[scheme:]name[:port]`, as the path gives it."""
+
+    scheme: str
+    name: str
+    port: str
+
+
+def parse_name(text: str) -> Name:
+    """Split the name of a proxied object. Raises BadRequest."""
+    parts = text.split(":")
+    if len(parts) == 3:
+        scheme, name, port = parts
+    elif len(parts) == 2:
+        scheme, (name, port) = "", parts
+    else:
+        scheme, name, port = "", text, ""
+    if len(parts) > 3 or scheme not in ("", "http", "https") or not name:
+        raise errors.BadRequest(f"invalid service request {errors.quote(text)}")
+    return Name(scheme or "http", name, port)
+
+
+def pod_address(pod: Pod, port: str) -> str:
+    """`ip:port` of a pod: the port named, or the first that a container has. Raises BadRequest."""
+    if not pod.status.podIP:
+        raise errors.BadRequest(f"address not allowed: pod {pod.metadata.name} has no IP yet")
+    if not port:
+        ports = [p.containerPort for c in pod.spec.containers for p in c.ports]
+        port = str(ports[0]) if ports else "80"
+    elif not port.isdigit():
+        named = [p.containerPort for c in pod.spec.containers for p in c.ports if p.name == port]
+        if not named:
+            raise errors.BadRequest(f"pod {pod.metadata.name} has no port named {errors.quote(port)}")
+        port = str(named[0])
+    return f"{pod.status.podIP}:{port}"
+
+
+def endpoint_address(service: Service, endpoints: Endpoints | None, port: str) -> str:
+    """`ip:port` of one of a service's ready endpoints. Raises ServiceUnavailable, with upstream's words."""
+    name = service.metadata.name
+    if port.isdigit():
+        # A number is the service's port; endpoints know it by its name.
+        found = [p.name for p in service.spec.ports if p.port == int(port)]
+        if not found:
+            raise errors.ServiceUnavailable(f"no service port {port} found for service {errors.quote(name)}")
+        port = found[0]
+    candidates = [
+        f"{address.ip}:{p.port}"
+        for subset in (endpoints.subsets if endpoints else ())
+        for p in subset.ports
+        for address in subset.addresses
+        if not port or p.name == port
+    ]
+    if not candidates:
+        raise errors.ServiceUnavailable(f"no endpoints available for service {errors.quote(name)}")
+    return random.choice(candidates)
+
+
+async def address_of(request: Request, resource: Resource, verbs: Verbs) -> tuple[Name, str]:
+    """Where a request goes: the base of a URL."""
+    wanted = parse_name(request.target.name)
+    obj = (await verbs.get(resource, request.target.namespace, wanted.name)).decode()
+    match obj:
+        case Pod():
+            return wanted, f"{wanted.scheme}://{pod_address(obj, wanted.port)}"
+        case Service():
+            try:
+                entry = await verbs.get(resources.ENDPOINTS, request.target.namespace, wanted.name)
+                endpoints = entry.decode()
+            except errors.NotFound:
+                endpoints = None
+            assert endpoints is None or isinstance(endpoints, Endpoints)
+            return wanted, f"{wanted.scheme}://{endpoint_address(obj, endpoints, wanted.port)}"
+        case Node():
+            return wanted, kubelet_url(obj)
+        case _:
+            raise errors.MethodNotAllowed("the server does not allow this method on the requested resource")
+
+
+async def relay(request: Request, resource: Resource, verbs: Verbs, session: aiohttp.ClientSession) -> Response:
+    """Pass a request on, and its answer back, as it comes. Raises ServiceUnavailable when nobody answers."""
+    _, base = await address_of(request, resource, verbs)
+    url = f"{base}/{request.target.rest}"
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers.items()}
+    headers = {name: value for name, value in headers.items() if name.lower() not in HOP_BY_HOP}
+    params = [(name, value) for name, values in request.query.items().items() for value in values]
+    stack = AsyncExitStack()
+    try:
+        answer = await stack.enter_async_context(
+            session.request(
+                request.method, url, params=params, headers=headers, data=request.body or None, allow_redirects=False
+            )
+        )
+    except (aiohttp.ClientError, OSError) as error:
+        await stack.aclose()
+        raise errors.ServiceUnavailable(f"error trying to reach service: {error}") from None
+    kept = [(k.lower().encode(), v.encode("latin-1")) for k, v in answer.headers.items()]
+    passed = [(k, v) for k, v in kept if k.decode() not in RESPONSE_HOP_BY_HOP and k != b"content-encoding"]
+    passed = [(k, v) for k, v in passed if k != b"content-length" or b"content-encoding" not in dict(kept)]
+    content_type = answer.headers.get("content-type", "application/octet-stream")
+    return Response(status=answer.status, content_type=content_type, headers=passed, stream=_body(stack, answer))
+
+
+async def _body(stack: AsyncExitStack, answer: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
+    async with stack:
+        async for chunk in answer.content.iter_any():
+            yield chunk
