@@ -14,8 +14,10 @@ from typing import Any
 import orjson
 from pydantic.json_schema import models_json_schema
 
-from kube.api.meta import Object
+from kube.api.meta import Model, Object
+from kube.api.patch import MERGE_KEYS, VALUES
 from kube.api.resources import RESOURCES, UNSTORED, Resource
+from kube.apiserver import swagger
 from kube.apiserver.request import Response
 
 REF = "#/components/schemas/"
@@ -43,6 +45,20 @@ class OpenApi:
             return Response(orjson.dumps({"paths": index}))
         document = self.documents.get(path)
         return None if document is None else Response(document)
+
+    def find_v2(self, accept: str) -> Response:
+        """The whole schema in the old form: protobuf if the client asks for it, else JSON."""
+        if swagger.PROTOBUF in accept:
+            return Response(self._v2_protobuf, content_type=swagger.PROTOBUF)
+        return Response(self._v2)
+
+    @cached_property
+    def _v2(self) -> bytes:
+        return orjson.dumps(swagger.document(self.documents))
+
+    @cached_property
+    def _v2_protobuf(self) -> bytes:
+        return swagger.protobuf(swagger.document(self.documents))
 
     @cached_property
     def documents(self) -> dict[str, bytes]:
@@ -78,6 +94,8 @@ def _document(members: list[Resource]) -> dict[str, Any]:
     components = {}
     for name, definition in definitions.items():
         cleaned = _cleaned(definition, group)
+        for field, extensions in _patch_rules(name).items():
+            cleaned["properties"][field] |= extensions
         if name in by_name:
             typed = {"kind": {"type": "string", "description": "The kind of the object."},
                      "apiVersion": {"type": "string", "description": "The version of its schema."}}  # fmt: skip
@@ -95,6 +113,22 @@ def _document(members: list[Resource]) -> dict[str, Any]:
     }
 
 
+def _patch_rules(name: str) -> dict[str, dict[str, str]]:
+    """How kubectl merges the lists of a model: `x-kubernetes-patch-merge-key` and its like, by the field."""
+    rules: dict[str, dict[str, str]] = {}
+    for model, keys in MERGE_KEYS.items():
+        if name in _names_below(model):
+            for field, key in keys.items():
+                rules[field] = {"x-kubernetes-patch-strategy": "merge"}
+                if key != VALUES:
+                    rules[field]["x-kubernetes-patch-merge-key"] = key
+    return rules
+
+
+def _names_below(model: type[Model]) -> set[str]:
+    return {model.__name__}.union(*(_names_below(below) for below in model.__subclasses__()))
+
+
 def _cleaned(node: Any, group: str) -> Any:
     """Pydantic's schema in upstream's words: no titles, no null alternatives, upstream's names of the models."""
     if isinstance(node, list):
@@ -108,6 +142,8 @@ def _cleaned(node: Any, group: str) -> Any:
         if {item.get("type") for item in real} == {"integer", "string"}:
             return _cleaned({**rest, "type": "string", "format": "int-or-string"}, group)
         return _cleaned({**rest, **real[0]}, group)
+    if node.get("additionalProperties") is True:
+        node = {**node, "x-kubernetes-preserve-unknown-fields": True}
     result: dict[str, Any] = {}
     for key, value in node.items():
         if key in ("title", "additionalProperties") and not isinstance(value, dict):

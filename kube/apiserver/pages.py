@@ -60,6 +60,11 @@ def pages(discovery: Discovery, checks: Mapping[str, daemon.Check]) -> FastAPI:
 
     documents = OpenApi()
 
+    @app.get("/openapi/v2", include_in_schema=False)
+    async def openapi_v2(request: Request) -> Response:
+        found = await asyncio.to_thread(documents.find_v2, request.headers.get("accept", ""))
+        return Response(found.body, media_type=found.content_type)
+
     @app.get("/openapi/v3{rest:path}", include_in_schema=False)
     async def openapi(rest: str) -> Response:
         found = await asyncio.to_thread(documents.find, rest.strip("/"))

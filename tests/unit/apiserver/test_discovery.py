@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx
 
 from kube.api.resources import RESOURCES
+from kube.apiserver import swagger
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
 
@@ -66,3 +67,25 @@ async def test_versions_and_pages(http: httpx.AsyncClient) -> None:
     assert (await http.get("/version")).json()["major"] == "1"
     assert "/api/v1" in (await http.get("/")).json()["paths"]
     assert (await http.get("/docs")).status_code == 200
+
+
+async def test_the_old_schema_says_how_lists_are_merged(http: httpx.AsyncClient) -> None:
+    document = (await http.get("/openapi/v2")).json()
+    assert document["swagger"] == "2.0"
+    containers = document["definitions"]["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"]
+    assert containers["x-kubernetes-patch-merge-key"] == "name"
+    assert containers["items"] == {"$ref": "#/definitions/io.k8s.api.core.v1.Container"}
+
+
+async def test_the_old_schema_in_protobuf_holds_the_same(http: httpx.AsyncClient) -> None:
+    answer = await http.get("/openapi/v2", headers={"accept": swagger.PROTOBUF})
+    assert answer.headers["content-type"] == swagger.PROTOBUF
+    json = (await http.get("/openapi/v2")).json()
+    message = swagger.message("Document").FromString(answer.content)
+    assert {item.name for item in message.definitions.additional_properties} == set(json["definitions"])
+    assert {item.name for item in message.paths.path} == set(json["paths"])
+    pod = next(i.value for i in message.definitions.additional_properties if i.name == "io.k8s.api.core.v1.Pod")
+    assert {p.name for p in pod.properties.additional_properties} >= {"kind", "metadata", "spec", "status"}
+    assert [(e.name, e.value.yaml) for e in pod.vendor_extension] == [
+        ("x-kubernetes-group-version-kind", '[{"group":"","version":"v1","kind":"Pod"}]')
+    ]
