@@ -48,7 +48,7 @@ class OpenApi:
 
     def find_v2(self, accept: str) -> Response:
         """The whole schema in the old form: protobuf if the client asks for it, else JSON."""
-        if swagger.PROTOBUF in accept:
+        if any(form in accept for form in (swagger.PROTOBUF, swagger.PROTOBUF_OLD_NAME)):
             return Response(self._v2_protobuf, content_type=swagger.PROTOBUF)
         return Response(self._v2)
 

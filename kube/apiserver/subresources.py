@@ -8,7 +8,8 @@ from typing import Any
 from kube.api import decode, errors, labels, resources
 from kube.api.autoscaling import Scale, ScaleSpec, ScaleStatus
 from kube.api.core import Node, Pod, ReplicationController
-from kube.api.meta import Object, ObjectMeta
+from kube.api.meta import LabelSelector, Object, ObjectMeta
+from kube.api.unstructured import Unstructured
 from kube.apiserver import body
 from kube.apiserver.nodes import NodeClient
 from kube.apiserver.request import Request, Response
@@ -62,10 +63,17 @@ async def log(request: Request, verbs: Verbs, nodes: NodeClient) -> Response:
     return Response(content_type="text/plain", stream=stream)
 
 
-def scale_of(rc: Object) -> Scale:
-    """The scale of a replication controller (autoscaling/v1)."""
-    assert isinstance(rc, ReplicationController)
-    meta = rc.metadata
+def scale_of(obj: Object) -> Scale:
+    """The scale (autoscaling/v1) of a replication controller, or of a kind that is only stored but counts replicas."""
+    meta = obj.metadata
+    if isinstance(obj, ReplicationController):
+        wanted, present = obj.spec.replicas or 0, obj.status.replicas
+        selector = labels.from_map(obj.spec.selector)
+    else:
+        assert isinstance(obj, Unstructured)
+        spec, status = obj.part("spec") or {}, obj.part("status") or {}
+        wanted, present = spec.get("replicas", 1), status.get("replicas", 0)
+        selector = labels.from_label_selector(LabelSelector.parse(spec.get("selector") or {}))
     return Scale(
         metadata=ObjectMeta(
             name=meta.name,
@@ -74,20 +82,23 @@ def scale_of(rc: Object) -> Scale:
             resourceVersion=meta.resourceVersion,
             creationTimestamp=meta.creationTimestamp,
         ),
-        spec=ScaleSpec(replicas=rc.spec.replicas or 0),
-        status=ScaleStatus(replicas=rc.status.replicas, selector=str(labels.from_map(rc.spec.selector))),
+        spec=ScaleSpec(replicas=wanted),
+        status=ScaleStatus(replicas=present, selector=str(selector)),
     )
 
 
-def scaled(rc: Object, apply: Callable[[dict[str, Any]], Any]) -> ReplicationController:
-    """The replication controller with the scale that a PUT or PATCH of its scale gives."""
-    assert isinstance(rc, ReplicationController)
-    present = scale_of(rc).to_dict()
+def scaled(obj: Object, apply: Callable[[dict[str, Any]], Any]) -> Object:
+    """The object with the scale that a PUT or PATCH of its scale gives."""
+    present = scale_of(obj).to_dict()
     present["metadata"].pop("resourceVersion", None)
     wanted = decode.decode(Scale, body.without_nulls(apply(present)))
     if wanted.spec.replicas < 0:
         found = [errors.invalid("spec.replicas", wanted.spec.replicas, "must be greater than or equal to 0")]
-        raise errors.invalid_object("Scale", rc.metadata.name, found, "autoscaling")
-    rc.spec.replicas = wanted.spec.replicas
-    rc.metadata.resourceVersion = wanted.metadata.resourceVersion
-    return rc
+        raise errors.invalid_object("Scale", obj.metadata.name, found, "autoscaling")
+    if isinstance(obj, ReplicationController):
+        obj.spec.replicas = wanted.spec.replicas
+    else:
+        assert isinstance(obj, Unstructured)
+        obj.put("spec", {**(obj.part("spec") or {}), "replicas": wanted.spec.replicas})
+    obj.metadata.resourceVersion = wanted.metadata.resourceVersion
+    return obj

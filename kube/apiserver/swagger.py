@@ -13,7 +13,9 @@ from typing import Any
 import orjson
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+PROTOBUF_OLD_NAME = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+"""How kubectls ask for it up to now; as an answer's type it would be refused, for a media type may not hold an @."""
 
 V3_REF, V2_REF = "#/components/schemas/", "#/definitions/"
 

@@ -78,7 +78,7 @@ async def test_the_old_schema_says_how_lists_are_merged(http: httpx.AsyncClient)
 
 
 async def test_the_old_schema_in_protobuf_holds_the_same(http: httpx.AsyncClient) -> None:
-    answer = await http.get("/openapi/v2", headers={"accept": swagger.PROTOBUF})
+    answer = await http.get("/openapi/v2", headers={"accept": swagger.PROTOBUF_OLD_NAME})
     assert answer.headers["content-type"] == swagger.PROTOBUF
     json = (await http.get("/openapi/v2")).json()
     message = swagger.message("Document").FromString(answer.content)

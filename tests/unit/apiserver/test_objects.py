@@ -404,3 +404,14 @@ async def test_a_protobuf_body_is_refused(http: httpx.AsyncClient) -> None:
 async def test_curl_shows_indented_json(http: httpx.AsyncClient) -> None:
     assert b'\n  "kind"' in (await http.get(PODS, headers={"user-agent": "curl/7.88"})).content
     assert b'\n  "kind"' not in (await http.get(PODS, headers={"user-agent": "kubectl/1.33"})).content
+
+
+async def test_a_kind_that_is_only_stored_has_a_scale_too(http: httpx.AsyncClient) -> None:
+    body = deployment("a:1")
+    body["spec"]["selector"] = {"matchLabels": {"app": "web"}}
+    await http.post(DEPLOYMENTS, json=body)
+    headers = {"content-type": "application/merge-patch+json"}
+    scale = await http.patch(f"{DEPLOYMENTS}/web/scale", json={"spec": {"replicas": 4}}, headers=headers)
+    assert scale.json()["spec"] == {"replicas": 4}
+    assert scale.json()["status"]["selector"] == "app=web"
+    assert (await http.get(f"{DEPLOYMENTS}/web")).json()["spec"]["replicas"] == 4
