@@ -153,6 +153,7 @@ class Verbs:
         meta = obj.metadata
         meta.namespace = namespace
         generated = not meta.name and bool(meta.generateName)
+        defaults.apply(obj)
         strategy.prepare_create(obj)
         meta.uid = str(uuid.uuid4())
         meta.creationTimestamp = now()
@@ -160,7 +161,6 @@ class Verbs:
         meta.deletionGracePeriodSeconds = None
         meta.resourceVersion = ""
         meta.selfLink = ""
-        defaults.apply(obj)
         taken: set[str] = set()
         tries = 0
         home = [await self._namespace(resource, namespace, meta.name, self.cache.entry)] if namespace else []
@@ -262,11 +262,11 @@ class Verbs:
         meta.deletionTimestamp = before.deletionTimestamp
         meta.deletionGracePeriodSeconds = before.deletionGracePeriodSeconds
         meta.selfLink = ""
+        defaults.apply(new)
         if subresource == "status":
             strategy.prepare_status(new, old)
         elif not subresource:
             strategy.prepare_update(new, old)
-        defaults.apply(new)
 
     async def _store_update(
         self, resource: Resource, strategy: Strategy, key: str, kv: KeyValue, new: Object, old: Object, dry_run: bool

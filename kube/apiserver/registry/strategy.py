@@ -1,7 +1,7 @@
 """The rules of a kind, as far as they differ from every other kind's: what the generic verbs ask while they write.
 
 A strategy is pure but for what it reads from the cache. The order in which verbs.py calls it is upstream's
-(apiserver/pkg/registry/rest): prepare, default, allocate, validate, companions, store.
+(apiserver/pkg/registry/rest): default, prepare, allocate, validate, companions, store.
 """
 
 from __future__ import annotations

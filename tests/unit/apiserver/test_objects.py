@@ -415,3 +415,12 @@ async def test_a_kind_that_is_only_stored_has_a_scale_too(http: httpx.AsyncClien
     assert scale.json()["spec"] == {"replicas": 4}
     assert scale.json()["status"]["selector"] == "app=web"
     assert (await http.get(f"{DEPLOYMENTS}/web")).json()["spec"]["replicas"] == 4
+
+
+async def test_a_service_is_replaced_without_naming_its_address(http: httpx.AsyncClient) -> None:
+    """What `kubectl replace` sends: the manifest, which knows neither the address nor the type."""
+    made = (await http.post(SERVICES, json=service("web"))).json()
+    answer = await http.put(f"{SERVICES}/web", json=service("web", ports=[{"port": 81}]))
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["spec"]["clusterIP"] == made["spec"]["clusterIP"]
+    assert answer.json()["spec"]["ports"][0]["port"] == 81
