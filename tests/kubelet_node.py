@@ -170,6 +170,8 @@ class TestNode(Generic[R]):
         self.api = Api(app)
         self.recorder = Recorder()
         self.root = root
+        self.services: Callable[[], list[Service]] = list
+        """The services that the kubelet knows."""
         self._kubelet: asyncio.Task[None] | None = None
 
     @contextlib.asynccontextmanager
@@ -208,6 +210,7 @@ class TestNode(Generic[R]):
         informers = Informers(EtcdSources(self.store))
         pods, services = informers.bound_pods(self.name), informers.of(Service)
         statuses = StatusManager(self.api)
+        self.services = services.list
         host = Host(
             runtime=self.runtime,
             statuses=statuses,
