@@ -276,7 +276,7 @@ class PodProbes:
                 if kind == "startup" and tally.verdict:
                     probed.has_started.set()
                 self._changed()
-            if not answer.success and answer.message:
+            if answer.success is False or (answer.success is None and answer.message):
                 verb = "errored" if answer.success is None else "failed"
                 message = f"{kind.capitalize()} probe {verb}: {answer.message}"
                 begun.events.container(container, "Warning", "Unhealthy", message)
