@@ -191,7 +191,7 @@ async def test_a_container_that_ignores_it_is_killed_when_its_grace_is_over(kube
     [
         pytest.param("exit 0", 0, "Completed", "Succeeded", id="success"),
         pytest.param("exit 3", 3, "Error", "Failed", id="failure"),
-        pytest.param("sh -c 'kill -9 $$'; exit $?", 137, "Error", "Failed", id="killed by a signal"),
+        pytest.param("sleep 5 & kill -9 $!; wait $!; exit $?", 137, "Error", "Failed", id="killed by a signal"),
     ],
 )
 async def test_how_a_job_ends(kubelet: Node, script: str, code: int, reason: str, phase: str) -> None:
