@@ -125,7 +125,7 @@ async def test_etcd_dies_and_comes_back_and_then_the_apiserver(kind: str, own_ap
             await eventually(lambda: seen.names() == {"a", "b"}, "what came after etcd's restart arrived", 30)
             own_apiserver.kill()
             own_apiserver.start()
-            await client.create(make_pod("c"))
+            await create_when_possible(client, make_pod("c"))
             await eventually(lambda: seen.names() == {"a", "b", "c"}, "what came after the apiserver's restart arrived")
             assert seen.told == ["+a", "+b", "+c"]
 
