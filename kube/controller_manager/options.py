@@ -13,6 +13,7 @@ ALIASES = {
     "replicationcontroller": ("replication", "rc", "replicationcontroller-controller"),
     "endpoint": ("endpoints", "endpoints-controller"),
     "garbagecollector": ("gc", "garbage-collector-controller"),
+    "namespace": ("ns", "namespace-controller"),
     "nodelifecycle": ("node-lifecycle-controller",),
 }
 """The controllers, and what else they may be called in --controllers: upstream renamed them once."""
@@ -31,6 +32,7 @@ class Options:
     concurrent_rc_syncs: int = 5
     concurrent_endpoint_syncs: int = 5
     concurrent_gc_syncs: int = 20
+    concurrent_namespace_syncs: int = 10
     endpoint_updates_batch_period: float = 0.1
     node_monitor_period: float = 5.0
     node_monitor_grace_period: float = 40.0
@@ -79,6 +81,10 @@ def parser() -> argparse.ArgumentParser:
         help="objects that the garbage collector works on at once",
     )  # fmt: skip
     parser.add_argument(
+        "--concurrent-namespace-syncs", type=_positive, default=10, metavar="COUNT",
+        help="namespaces that are emptied at once",
+    )  # fmt: skip
+    parser.add_argument(
         "--endpoint-updates-batch-period", type=daemon.duration, default=0.1, metavar="TIME",
         help="how long changes of a service's endpoints are gathered after one was written",
     )  # fmt: skip
@@ -107,6 +113,7 @@ def from_args(args: argparse.Namespace) -> Options:
         concurrent_rc_syncs=args.concurrent_rc_syncs,
         concurrent_endpoint_syncs=args.concurrent_endpoint_syncs,
         concurrent_gc_syncs=args.concurrent_gc_syncs,
+        concurrent_namespace_syncs=args.concurrent_namespace_syncs,
         endpoint_updates_batch_period=args.endpoint_updates_batch_period,
         node_monitor_period=args.node_monitor_period,
         node_monitor_grace_period=args.node_monitor_grace_period,

@@ -18,6 +18,7 @@ from kube.controller_manager import indexes
 from kube.controller_manager.controller import Controller
 from kube.controller_manager.endpoints import EndpointsController
 from kube.controller_manager.garbage_collector import GarbageCollector
+from kube.controller_manager.namespace import NamespaceController
 from kube.controller_manager.node_lifecycle import NodeLifecycleController
 from kube.controller_manager.options import Options
 from kube.controller_manager.replication import ReplicationManager
@@ -68,6 +69,7 @@ def build(options: Options, client: Client, informers: Informers) -> tuple[list[
             batch_period=options.endpoint_updates_batch_period,
         ),
         "garbagecollector": lambda: GarbageCollector(client, informers, workers=options.concurrent_gc_syncs),
+        "namespace": lambda: NamespaceController(client, informers, workers=options.concurrent_namespace_syncs),
         "nodelifecycle": lambda: NodeLifecycleController(
             client,
             informers,

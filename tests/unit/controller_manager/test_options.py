@@ -13,9 +13,11 @@ from kube.controller_manager import options
     ("chosen", "expected"),
     [
         pytest.param(["*"], options.NAMES, id="all"),
-        pytest.param(["*", "-gc"], ("replicationcontroller", "endpoint", "nodelifecycle"), id="all but one"),
         pytest.param(
-            ["-endpoint", "-nodelifecycle", "*"], ("replicationcontroller", "garbagecollector"), id="any order"
+            ["*", "-gc"], ("replicationcontroller", "endpoint", "namespace", "nodelifecycle"), id="all but one"
+        ),
+        pytest.param(
+            ["-endpoint", "-nodelifecycle", "-ns", "*"], ("replicationcontroller", "garbagecollector"), id="any order"
         ),
         pytest.param(["endpoint", "replication"], ("replicationcontroller", "endpoint"), id="these only"),
         pytest.param(["endpoints-controller"], ("endpoint",), id="by upstream's newer names"),
