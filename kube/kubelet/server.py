@@ -23,7 +23,7 @@ from kube.kubelet.node import NodeAgent, NodeFacts, capacity
 from kube.kubelet.options import Options
 from kube.kubelet.pod_worker import Host
 from kube.kubelet.probes import Prober
-from kube.kubelet.runtime import Runtime
+from kube.kubelet.runtime import EngineUnavailable, Runtime, RuntimeFailure
 from kube.kubelet.spec import Dns, search_domains
 from kube.kubelet.status_manager import StatusManager
 from kube.kubelet.volumes import Volumes
@@ -106,9 +106,24 @@ async def _runtime(options: Options, node: str) -> AsyncIterator[Runtime]:
             bridge=options.bridge,
         )
     try:
+        if isinstance(runtime, DockerRuntime):
+            await _make_network(runtime)
         yield runtime
     finally:
         await runtime.close()
+
+
+async def _make_network(runtime: DockerRuntime) -> None:
+    """Make the pods' network now, so that a range that cannot be had is told at the start and not by every pod.
+
+    An engine that does not answer is waited for later: it is made with the first sandbox.
+    """
+    try:
+        await runtime.ensure_network()
+    except EngineUnavailable:
+        return
+    except RuntimeFailure as error:
+        raise daemon.Fatal(f"cannot make the pods' network: {error}") from None
 
 
 @contextlib.asynccontextmanager
