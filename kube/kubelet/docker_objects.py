@@ -174,6 +174,8 @@ def container_status(inspected: Json) -> ContainerStatus:
     status = _state(state)
     if status is State.EXITED and finished is None:
         started = finished = _created(inspected)
+    elif started is not None and finished is not None:
+        finished = max(started, finished)  # dockerd notes the start last, if the end follows at once
     return ContainerStatus(
         id=inspected["Id"],
         pod=pod_id(labels),

@@ -172,10 +172,28 @@ def inspected(status: str, **state: Any) -> dict[str, Any]:
             at(25, 123_456),
             127,
         ),
+        # dockerd notes the start of one that ends at once after its end.
+        (
+            inspected("exited", StartedAt=FINISHED, FinishedAt=STARTED),
+            State.EXITED,
+            at(27, 500_000),
+            at(27, 500_000),
+            0,
+        ),
         (inspected("dead", StartedAt=STARTED, FinishedAt=FINISHED), State.EXITED, at(26), at(27, 500_000), 0),
         (inspected("removing", StartedAt=STARTED, FinishedAt=FINISHED), State.UNKNOWN, at(26), None, 0),
     ],
-    ids=["created", "running", "paused", "restarted", "exited", "could not be started", "dead", "removing"],
+    ids=[
+        "created",
+        "running",
+        "paused",
+        "restarted",
+        "exited",
+        "could not be started",
+        "ended at once",
+        "dead",
+        "removing",
+    ],
 )
 def test_a_containers_state(
     answer: dict[str, Any], state: State, started: datetime | None, finished: datetime | None, code: int
