@@ -345,6 +345,11 @@ class PodWorker:
 
     async def _mount(self) -> None:
         assert self.pod is not None
+        if self.pod.spec.initContainers:
+            # To leave them out would run the pod's containers in a state that they do not expect.
+            self._memory.volumes_retry_at = _now() + CREATE_RETRY
+            self._events.pod("Warning", "FailedSync", "this kubelet does not run init containers yet")
+            return
         try:
             if self.pod.spec.volumes:
                 self._volumes = await asyncio.to_thread(self._host.volumes.mount, self.pod)

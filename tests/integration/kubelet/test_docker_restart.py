@@ -3,30 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
 from kube.kubelet.docker import DockerRuntime
 from kube.kubelet.runtime import Change, EngineUnavailable, SandboxConfig, SandboxStatus, State
-from tests.conftest import unavailable
 from tests.own_docker import OwnDocker
-from tests.own_node import OwnNode
 from tests.runtime_contract import DEAF, PATIENCE, RUNS, listening, log, look, new_pod, start
-
-
-@pytest.fixture(scope="module")
-def engine(node_in_engine: OwnNode, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnDocker]:
-    if shutil.which("dockerd") is None:
-        unavailable("the command dockerd (Debian: docker.io), as root")
-    engine = OwnDocker(tmp_path_factory.mktemp("docker"))
-    try:
-        engine.start()
-        engine.copy_images(node_in_engine.socket, "kube/pause", "kube/web")
-        yield engine
-    finally:
-        engine.stop()
 
 
 @pytest.fixture
