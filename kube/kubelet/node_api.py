@@ -6,7 +6,6 @@ the reader goes away, or the daemon stops, the stream is closed.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
@@ -184,11 +183,12 @@ async def _streamed(request: web.Request, chunks: AsyncIterator[bytes]) -> web.S
                 await response.write(first)
                 async for chunk in stream:
                     await response.write(chunk)
-        except (ConnectionError, asyncio.CancelledError):
-            raise
+            await response.write_eof()
+        except ConnectionError:
+            pass  # the reader has gone away
         except RuntimeFailure as error:
             log.debug("a log ended early", extra={"path": request.path, "error": error})
-    await response.write_eof()
+            await response.write_eof()
     return response
 
 
