@@ -137,7 +137,11 @@ class StatusManager:
         try:
             if not entry.fresh:
                 entry.base, entry.fresh = await self._get(entry), True
-            await self._write(entry)
+            try:
+                await self._write(entry)
+            except (errors.Invalid, errors.BadRequest) as error:
+                # To try again would be of no use, and must not keep a pod that has ended from going away.
+                log.error("a status was refused", extra={"pod": entry.base.key, "error": error})
             if entry.finish:
                 await self._delete(entry)
         except errors.NotFound:
