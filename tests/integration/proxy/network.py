@@ -261,11 +261,13 @@ async def tcp_backend(pod: Namespace, name: str, port: int = 80) -> AsyncIterato
     """Echoes lines, each after the backend's name; what is asked first is its name."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError):
-            while line := await reader.readline():
-                writer.write(f"{name} ".encode() + line)
-                await writer.drain()
-        writer.close()
+        try:
+            with contextlib.suppress(ConnectionError):
+                while line := await reader.readline():
+                    writer.write(f"{name} ".encode() + line)
+                    await writer.drain()
+        finally:  # also when the loop ends while a client holds its connection
+            writer.close()
 
     sock = pod.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -52,9 +52,11 @@ async def pod(serve: Serve) -> AsyncIterator[Backend]:
     """A backend that treats its connections so."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError):
-            await serve(reader, writer)
-        writer.close()
+        try:
+            with contextlib.suppress(ConnectionError):
+                await serve(reader, writer)
+        finally:
+            writer.close()
 
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
     try:
