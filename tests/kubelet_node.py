@@ -30,9 +30,9 @@ from kube.client.informer import Informers
 from kube.client.rest import ObjectList
 from kube.client.source import EtcdSources
 from kube.kubelet.fake import FakeRuntime
+from kube.kubelet.host import Host
 from kube.kubelet.images import Images
 from kube.kubelet.kubelet import Kubelet
-from kube.kubelet.pod_worker import Host
 from kube.kubelet.probes import Answer, Prober
 from kube.kubelet.runtime import Runtime
 from kube.kubelet.status_manager import StatusManager

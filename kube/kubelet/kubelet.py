@@ -14,8 +14,9 @@ from collections.abc import Mapping
 from kube.api import errors
 from kube.api.core import Pod, Service
 from kube.client.informer import Informer
+from kube.kubelet.host import Host
 from kube.kubelet.plan import Seen
-from kube.kubelet.pod_worker import Host, PodWorker
+from kube.kubelet.pod_worker import PodWorker
 from kube.kubelet.runtime import ContainerStatus, PodId, RuntimeFailure, SandboxStatus
 from kube.kubelet.spec import pod_id
 from kube.kubelet.status_manager import StatusManager

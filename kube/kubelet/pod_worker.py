@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 from kube.api import core
-from kube.api.core import Pod, PodStatus, Service
+from kube.api.core import Pod
 from kube.kubelet import plan as planning
 from kube.kubelet.environment import ConfigError, PodFacts, environment
-from kube.kubelet.events import PodEvents, Recorder
-from kube.kubelet.images import Images
+from kube.kubelet.events import PodEvents
+from kube.kubelet.host import Host
+from kube.kubelet.killing import Kills
 from kube.kubelet.plan import (
     MIN_GRACE,
     Action,
@@ -39,19 +38,17 @@ from kube.kubelet.plan import (
     Start,
     Waiting,
 )
-from kube.kubelet.probes import PodProbes, Prober
+from kube.kubelet.probes import PodProbes
 from kube.kubelet.runtime import (
     ContainerConfig,
     EngineUnavailable,
     ImageNotFound,
-    NoSuchContainer,
     PodId,
-    Runtime,
     RuntimeFailure,
 )
-from kube.kubelet.spec import Dns, container_config, container_named, pod_id, sandbox_config
+from kube.kubelet.spec import container_config, container_named, sandbox_config
 from kube.kubelet.status import compute, pod_ip
-from kube.kubelet.volumes import MountError, Volumes, container_mounts
+from kube.kubelet.volumes import MountError, container_mounts
 
 log = logging.getLogger(__name__)
 
@@ -59,44 +56,6 @@ FIRST_RETRY, LONGEST_RETRY = 0.25, 10.0
 """Seconds between tries while the engine fails."""
 CREATE_RETRY = 10.0
 """Seconds until a container or volume that could not be made is tried again."""
-KILL_AGAIN = 1.0
-"""Seconds until a container that is still there although it was killed is killed again."""
-
-
-class Statuses(Protocol):
-    """What a worker needs of status_manager.StatusManager."""
-
-    def last(self, pod: Pod) -> PodStatus: ...
-    def set(self, pod: Pod, status: PodStatus) -> None: ...
-    def finish(self, pod: Pod) -> None: ...
-    def forget(self, uid: str) -> None: ...
-
-
-@dataclass(slots=True)
-class Host:
-    """What all workers of a node share."""
-
-    runtime: Runtime
-    statuses: Statuses
-    recorder: Recorder
-    images: Images
-    prober: Prober
-    volumes: Volumes
-    services: Callable[[], Iterable[Service]]
-    ip: str = ""
-    pause_image: str = "kube/pause"
-    dns: Dns = field(default_factory=Dns)
-    memory_capacity: int = 0
-    allocatable: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class _Killing:
-    """A container that was asked to end."""
-
-    grace: float
-    task: asyncio.Task[None]
-    over_at: float | None = None
 
 
 class PodWorker:
@@ -114,7 +73,7 @@ class PodWorker:
         self._memory = PodMemory()
         self._wake = asyncio.Event()
         self._probes = PodProbes(host.prober, self.wake)
-        self._killing: dict[str, _Killing] = {}
+        self._kills = Kills(host.runtime, self.name, self.changed)
         self._volumes: dict[str, Path] = {}
         self._announced: dict[str, str] = {}
         self._looked = False
@@ -157,8 +116,7 @@ class PodWorker:
         finally:
             self._probes.stop()
             self._host.images.forget(self.id.uid)
-            for killing in self._killing.values():
-                killing.task.cancel()
+            self._kills.cancel()
 
     async def _sleep(self, seconds: float | None) -> None:
         try:
@@ -190,11 +148,10 @@ class PodWorker:
             self.seen = Seen(sandboxes, containers)
         now = _now()
         self._memory.observe(self.seen, now)
-        alive = {container.id for container in self.seen.alive()}
-        self._killing = {id: k for id, k in self._killing.items() if k.over_at is None or id in alive}
+        self._kills.keep(container.id for container in self.seen.alive())
         self._watch_probes()
         plan = self._plan(now)
-        actions = [action for action in plan.actions if self._is_due(action, now)]
+        actions = [a for a in plan.actions if not isinstance(a, Kill) or self._kills.is_due(a, now)]
         self._publish(plan, actions)
         if actions:
             await self._act(actions)
@@ -203,8 +160,7 @@ class PodWorker:
             await self._over()
             if self._gone:
                 return 0
-        due = [plan.wake_at, *(k.over_at + KILL_AGAIN for k in self._killing.values() if k.over_at is not None)]
-        times = [when for when in due if when is not None]
+        times = [*self._kills.look_again(), *([] if plan.wake_at is None else [plan.wake_at])]
         return max(0.01, min(times) - _now()) if times else None
 
     def _plan(self, now: float) -> Plan:
@@ -223,15 +179,6 @@ class PodWorker:
     @property
     def _ending(self) -> bool:
         return self.pod is None or self.removed or self.pod.metadata.deletionTimestamp is not None
-
-    def _is_due(self, action: Action, now: float) -> bool:
-        """False for a kill that is going on already; a shorter grace hurries it up."""
-        if not isinstance(action, Kill):
-            return True
-        killing = self._killing.get(action.container.id)
-        if killing is None or action.grace < killing.grace:
-            return True
-        return killing.over_at is not None and now >= killing.over_at + KILL_AGAIN
 
     async def _over(self) -> None:
         """Nothing of the pod runs, and nothing will."""
@@ -454,33 +401,11 @@ class PodWorker:
         )
 
     def _kill(self, action: Kill) -> None:
-        """Ask a container to end, beside everything else; a kill of longer grace is given up for a shorter one."""
-        id, name = action.container.id, action.container.name
-        before = self._killing.get(id)
-        if before is None and self.pod is not None:
-            self._events.container(name, "Normal", "Killing", action.message)
-        if before is not None:
-            before.task.cancel()
+        name = action.container.name
         if action.replace:
-            self._memory.of(name).restart = id
-        log.info("killing a container", extra={"pod": self.name, "container": name, "grace": action.grace})
-        task = asyncio.create_task(self._stop(id, action.grace), name=f"stop {self.name}/{name}")
-        self._killing[id] = _Killing(action.grace, task)
-
-    async def _stop(self, id: str, grace: float) -> None:
-        try:
-            await self._host.runtime.stop_container(id, grace)
-        except NoSuchContainer:
-            pass
-        except RuntimeFailure as error:
-            log.warning("cannot stop a container, will retry", extra={"pod": self.name, "id": id, "error": error})
-        self._killing[id].over_at = _now()
-        self.changed()
-
-
-def worker_for(host: Host, pod: Pod, *, seen: Seen | None = None) -> PodWorker:
-    """A worker for a pod that is bound here."""
-    return PodWorker(host, pod_id(pod), pod, seen=seen)
+            self._memory.of(name).restart = action.container.id
+        if self._kills.begin(action) and self.pod is not None:
+            self._events.container(name, "Normal", "Killing", action.message)
 
 
 def _now() -> float:

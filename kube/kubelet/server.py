@@ -17,11 +17,11 @@ from kube.client.informer import Informers
 from kube.kubelet import machine, node_api
 from kube.kubelet.docker import DockerRuntime
 from kube.kubelet.fake import FakeRuntime
+from kube.kubelet.host import Host
 from kube.kubelet.images import Images
 from kube.kubelet.kubelet import Kubelet
 from kube.kubelet.node import NodeAgent, NodeFacts, capacity
 from kube.kubelet.options import Options
-from kube.kubelet.pod_worker import Host
 from kube.kubelet.probes import Prober
 from kube.kubelet.runtime import EngineUnavailable, Runtime, RuntimeFailure
 from kube.kubelet.spec import Dns, search_domains

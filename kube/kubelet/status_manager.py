@@ -100,11 +100,6 @@ class StatusManager:
             return pod.status
         return entry.base.status if entry.status is None else merged(entry.status, entry.base.status)
 
-    def fresh(self, pod: Pod) -> bool:
-        """Whether the status that the pod had before this kubelet began is known."""
-        entry = self._entries.get(pod.metadata.uid)
-        return entry is None or entry.fresh
-
     def set(self, pod: Pod, status: PodStatus) -> None:
         """Have this status written, unless it is what is there already."""
         entry = self._entries.get(pod.metadata.uid)

@@ -1,0 +1,42 @@
+"""What all pod workers of one node share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from kube.api.core import Pod, PodStatus, Service
+from kube.kubelet.events import Recorder
+from kube.kubelet.images import Images
+from kube.kubelet.probes import Prober
+from kube.kubelet.runtime import Runtime
+from kube.kubelet.spec import Dns
+from kube.kubelet.volumes import Volumes
+
+
+class Statuses(Protocol):
+    """What a worker needs of status_manager.StatusManager."""
+
+    def last(self, pod: Pod) -> PodStatus: ...
+    def set(self, pod: Pod, status: PodStatus) -> None: ...
+    def finish(self, pod: Pod) -> None: ...
+    def forget(self, uid: str) -> None: ...
+
+
+@dataclass(slots=True)
+class Host:
+    """The node's engine, its address and size, and whom a worker tells what."""
+
+    runtime: Runtime
+    statuses: Statuses
+    recorder: Recorder
+    images: Images
+    prober: Prober
+    volumes: Volumes
+    services: Callable[[], Iterable[Service]]
+    ip: str = ""
+    pause_image: str = "kube/pause"
+    dns: Dns = field(default_factory=Dns)
+    memory_capacity: int = 0
+    allocatable: dict[str, str] = field(default_factory=dict)
