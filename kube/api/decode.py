@@ -9,7 +9,7 @@ dropped; with `strict` (the parameter `fieldValidation=Strict`, which kubectl se
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin
@@ -235,21 +235,40 @@ def unknown_fields(model: type[Model], content: Mapping[str, Any]) -> list[str]:
     """The paths of the fields that the model does not know, as `spec.containers[0].imagePulPolicy`."""
     if issubclass(model, Unstructured):
         return []  # whatever it has is its own affair
-    known = {"kind", "apiVersion"} if issubclass(model, Object) else set()
-    return list(_unknown(model, content, "", known))
+    found: list[str] = []
+    known = ("kind", "apiVersion") if issubclass(model, Object) else ()
+    _find_unknown(_shape(model), content, "", known, found)
+    return found
 
 
-def _unknown(annotation: Any, value: object, path: str, known: set[str]) -> Iterator[str]:
-    annotation = plain(annotation)
-    origin = get_origin(annotation)
-    if origin is list and isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _unknown(get_args(annotation)[0], item, f"{path}[{index}]", set())
-    elif isinstance(annotation, type) and issubclass(annotation, Model) and isinstance(value, Mapping):
-        annotations = fields(annotation)
-        for name, item in value.items():
-            where = f"{path}.{name}" if path else name
-            if name in annotations:
-                yield from _unknown(annotations[name], item, where, set())
-            elif name not in known:
-                yield where
+_Shape = dict[str, "type[Model] | None"]
+"""The fields of a model, each with the model that it, or its list's items, are of."""
+
+
+@cache
+def _shape(model: type[Model]) -> _Shape:
+    shape: _Shape = {}
+    for name, annotation in fields(model).items():
+        inner = plain(annotation)
+        if get_origin(inner) is list:
+            inner = plain(get_args(inner)[0])
+        shape[name] = inner if isinstance(inner, type) and issubclass(inner, Model) else None
+    return shape
+
+
+def _find_unknown(shape: _Shape, content: Mapping[str, Any], path: str, known: Sequence[str], found: list[str]) -> None:
+    # On the way of every write: paths are put together only where there is something below.
+    for name, value in content.items():
+        if name not in shape:
+            if name not in known:
+                found.append(path + name)
+            continue
+        model = shape[name]
+        if model is None:
+            continue
+        if isinstance(value, dict):
+            _find_unknown(_shape(model), value, f"{path}{name}.", (), found)
+        elif isinstance(value, list):
+            for index, item in enumerate(value):
+                if isinstance(item, dict):
+                    _find_unknown(_shape(model), item, f"{path}{name}[{index}].", (), found)

@@ -167,8 +167,11 @@ class Verbs:
         while True:
             if generated:
                 meta.name = generate_name(meta.generateName)
-            candidate = obj.clone()
-            strategy.allocate(candidate, None, taken)
+            candidate = obj
+            if strategy.allocates:
+                # What is given out now may have to be given out anew.
+                candidate = obj.clone()
+                strategy.allocate(candidate, None, taken)
             _raise_invalid(resource, candidate, strategy.validate(candidate))
             if dry_run:
                 return codec.encode(candidate)

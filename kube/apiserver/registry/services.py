@@ -32,6 +32,7 @@ class ServiceStrategy(Strategy):
 
     create_on_update = True
     returns_deleted = True
+    allocates = True
 
     def __init__(self, resource: Resource, cache: Cache, ips: IPv4Network, ports: range) -> None:
         super().__init__(resource)

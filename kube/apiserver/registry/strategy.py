@@ -31,6 +31,8 @@ class Strategy:
     """A PUT on an absent name creates it."""
     returns_deleted = False
     """DELETE answers with the object instead of a Status."""
+    allocates = False
+    """The cluster gives it something (addresses, ports) when it is created."""
     counts_generations = False
     """metadata.generation starts at 1 and is raised by every change of the spec."""
 
