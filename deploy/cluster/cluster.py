@@ -115,6 +115,11 @@ class Cluster:
         fresh = [name for name in names if not self.supervisor.has(name)]
         for name in fresh:
             machine.require_free(self._port(name), name)
+        if PROXY in fresh and (others := machine.processes_here(PROXY)):
+            raise Failed(
+                f"another kube-proxy runs on this machine (pid {others[0]}), and both would write the same iptables "
+                "chains: stop that one (its checkout's deploy/down), and run this again"
+            )
         for batch in (names[:1], names[1:]):
             for name in batch:
                 if name in fresh:
@@ -137,12 +142,17 @@ class Cluster:
         """Until a program is well. Raises Failed with its last words when it ends instead, or takes too long."""
         deadline = time.monotonic() + START_SECONDS
         log = self.settings.log(name)
-        supervised = name in self._started
+        pids: set[int] = set()
         while not well():
-            ended = supervised and self.supervisor.state(name) not in ("STARTING", "RUNNING")
+            if name in self._started:
+                pids.add(self.supervisor.pid(name))
+            ended = len(pids) > 1  # supervisord has started it again, or is about to (0)
             if ended or time.monotonic() > deadline:
-                what = "ends as soon as it is started" if ended else f"is not healthy after {START_SECONDS:.0f} s"
-                raise Failed(f"{name} {what} (all it said: {log}):\n{last_lines(log, 5)}")
+                what = "ends after it was started" if ended else f"is not healthy after {START_SECONDS:.0f} s"
+                raise Failed(
+                    f"{name} {what}. Put right what it complains of, and run this again. It said last (all: {log}):\n"
+                    f"{last_lines(log, 5)}"
+                )
             time.sleep(0.02)
 
     def _port(self, name: str) -> int:

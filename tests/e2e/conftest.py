@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from deploy.cluster import engine, machine
-from deploy.cluster.cluster import PROXY, Cluster
+from deploy.cluster import engine
+from deploy.cluster.cluster import Cluster
 from deploy.cluster.settings import CHECKOUT, Settings
 from deploy.cluster.steps import Failed
 from tests.conftest import unavailable
@@ -48,11 +48,6 @@ def cluster(docker_engine: str) -> Iterator[Cluster]:
         unavailable("root")
     cluster = Cluster(SETTINGS)
     cluster.stop()  # what an interrupted run left
-    if others := machine.processes_here(PROXY):
-        pytest.fail(
-            f"a kube-proxy runs already (pid {others[0]}), and it writes the same iptables chains: "
-            "stop it first (deploy/down)"
-        )
     shutil.rmtree(SETTINGS.run, ignore_errors=True)
     if engine.missing_images():
         engine.build_images()
@@ -63,7 +58,7 @@ def cluster(docker_engine: str) -> Iterator[Cluster]:
             cluster.start_daemons()
             SETTINGS.write_kubeconfig()
     except Failed as failure:
-        pytest.fail(str(failure))
+        pytest.fail(f"the cluster to test does not start: {failure}")
     yield cluster
     cluster.stop()
 
