@@ -15,7 +15,7 @@ from kube.api.autoscaling import Scale
 from kube.api.core import Binding
 from kube.api.meta import DeleteOptions, Object
 from kube.api.resources import Resource
-from kube.apiserver import body, subresources, views
+from kube.apiserver import apply, body, subresources, views
 from kube.apiserver.cache import Cache
 from kube.apiserver.nodes import NodeClient
 from kube.apiserver.registry.pods import bind
@@ -29,7 +29,7 @@ MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
 Headers = list[tuple[bytes, bytes]]
 
-PATCH_TYPES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH)
+PATCH_TYPES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH, apply.APPLY_PATCH)
 
 
 class Handlers:
@@ -116,7 +116,9 @@ class Handlers:
         data, warnings = _read(request, resource.model)
         obj = decode.decode(resource.model, data)
         _check_namespace(obj, target)
-        value = await self.verbs.create(resource, target.namespace, obj, dry_run=_dry_run(request))
+        value = await self.verbs.create(
+            resource, target.namespace, obj, dry_run=_dry_run(request), author=apply.author(request)
+        )
         return _written(resource, value, request, warnings, status=201)
 
     async def _update(self, request: Request, resource: Resource) -> Response:
@@ -137,22 +139,22 @@ class Handlers:
             )
         value, created = await self.verbs.update(
             resource, target.namespace, target.name, lambda _: obj.clone(),
-            subresource=subresource, dry_run=_dry_run(request),
+            subresource=subresource, dry_run=_dry_run(request), author=apply.author(request),
         )  # fmt: skip
         return _written(resource, value, request, warnings, status=201 if created else 200)
 
     async def _patch(self, request: Request, resource: Resource, subresource: str = "") -> Response:
+        if request.content_type == apply.APPLY_PATCH:
+            return await self._apply(request, resource, subresource)
         target, model = request.target, resource.model
-        apply = _patch_of(request, model)
+        author, patched = apply.author(request), _patch_of(request, model)
         warnings: list[str] = []
 
         def change(present: Object | None) -> Object:
             if present is None:
                 raise errors.not_found(resource.plural, target.name, resource.group)
-            before = present.to_dict()
-            # Only a resourceVersion that the patch itself names is a condition.
-            before["metadata"].pop("resourceVersion", None)
-            after = body.without_nulls(apply(before))
+            # If the patch does not name a resourceVersion, it has the present one's, whichever that is by then.
+            after = body.without_nulls(patched(present.to_dict()))
             if not isinstance(after, dict):
                 raise errors.BadRequest("the patch leaves no object")
             _refuse_unknown(request, after, model, warnings)
@@ -163,9 +165,18 @@ class Handlers:
             return wanted
 
         value, _ = await self.verbs.update(
-            resource, target.namespace, target.name, change, subresource=subresource, dry_run=_dry_run(request)
-        )
+            resource, target.namespace, target.name, change,
+            subresource=subresource, dry_run=_dry_run(request), author=author,
+        )  # fmt: skip
         return _written(resource, value, request, list(dict.fromkeys(warnings)))
+
+    async def _apply(self, request: Request, resource: Resource, subresource: str) -> Response:
+        target = request.target
+        value, created = await self.verbs.update(
+            resource, target.namespace, target.name, apply.read(request, resource),
+            subresource=subresource, dry_run=_dry_run(request), create=True,
+        )  # fmt: skip
+        return _written(resource, value, request, [], status=201 if created else 200)
 
     async def _delete(self, request: Request, resource: Resource) -> Response:
         target = request.target
@@ -237,14 +248,23 @@ class Handlers:
         if request.method in ("GET", "HEAD"):
             entry = await self.verbs.get(resource, target.namespace, target.name)
             return _plain(subresources.scale_of(entry.decode()), request)
-        apply = _replacement(request) if request.method == "PUT" else _patch_of(request, Scale)
+        if request.content_type == apply.APPLY_PATCH:
+            # The change of a scale is one of the object: no other subresource's rules, and it must be there.
+            value, _ = await self.verbs.update(
+                resource, target.namespace, target.name, apply.read_scale(request, resource, Scale),
+                dry_run=_dry_run(request),
+            )  # fmt: skip
+            return _plain(subresources.scale_of(resource.model.parse(value)), request)
+        wanted = _replacement(request) if request.method == "PUT" else _patch_of(request, Scale)
 
         def change(present: Object | None) -> Object:
             if present is None:
                 raise errors.not_found(resource.plural, target.name, resource.group)
-            return subresources.scaled(present, apply)
+            return subresources.scaled(present, wanted)
 
-        value, _ = await self.verbs.update(resource, target.namespace, target.name, change, dry_run=_dry_run(request))
+        value, _ = await self.verbs.update(
+            resource, target.namespace, target.name, change, dry_run=_dry_run(request), author=apply.author(request)
+        )
         return _plain(subresources.scale_of(resource.model.parse(value)), request)
 
     async def _finalize(self, request: Request, resource: Resource) -> Response:
@@ -260,8 +280,9 @@ class Handlers:
             return present  # type: ignore[no-any-return]  # what the store holds for this resource
 
         value, _ = await self.verbs.update(
-            resource, target.namespace, target.name, change, subresource="finalize", dry_run=_dry_run(request)
-        )
+            resource, target.namespace, target.name, change,
+            subresource="finalize", dry_run=_dry_run(request), author=apply.author(request),
+        )  # fmt: skip
         return _written(resource, value, request, warnings)
 
 

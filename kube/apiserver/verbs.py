@@ -20,7 +20,8 @@ from typing import Any
 
 import orjson
 
-from kube.api import defaults, errors, fields, labels
+from kube.api import defaults, errors, fields, labels, managedfields
+from kube.api.managedfields import Author
 from kube.api.meta import DeleteOptions, Object, now
 from kube.api.resources import NAMESPACES, Resource
 from kube.apiserver.cache import Cache, Entry, Match
@@ -147,7 +148,9 @@ class Verbs:
 
     # Writes
 
-    async def create(self, resource: Resource, namespace: str, obj: Object, *, dry_run: bool = False) -> bytes:
+    async def create(
+        self, resource: Resource, namespace: str, obj: Object, *, dry_run: bool = False, author: Author | None = None
+    ) -> bytes:
         """Store a new object; returns its bytes. Raises AlreadyExists, Invalid, NotFound or Forbidden (namespace)."""
         strategy = self.strategies[resource]
         meta = obj.metadata
@@ -173,6 +176,8 @@ class Verbs:
                 candidate = obj.clone()
                 strategy.allocate(candidate, None, taken)
             _raise_invalid(resource, candidate, strategy.validate(candidate))
+            if author is not None:
+                managedfields.record(candidate, None, author, now())
             if dry_run:
                 return codec.encode(candidate)
             key = keys.object_key(resource, namespace, meta.name)
@@ -200,10 +205,14 @@ class Verbs:
         *,
         subresource: str = "",
         dry_run: bool = False,
+        author: Author | None = None,
+        create: bool = False,
     ) -> tuple[bytes, bool]:
         """Change an object by a function of its present state; returns its bytes, and whether it was created.
 
-        If what `change` returns carries a resourceVersion, the object must still be of that version, else Conflict.
+        What changed is noted as the author's; without one, managedFields are what `change` makes of them. `create`: an
+        object that is not there is created, whatever its kind. If what `change` returns carries a resourceVersion, the
+        object must still be of that version, else Conflict.
         """
         strategy = self.strategies[resource]
         key = keys.object_key(resource, namespace, name)
@@ -215,12 +224,12 @@ class Verbs:
                 from_cache = False
             try:
                 if kv is None:
-                    if subresource or not strategy.create_on_update:
+                    if subresource or not (create or strategy.create_on_update):
                         raise errors.not_found(resource.plural, name, resource.group)
                     wanted = change(None)
                     if wanted.metadata.resourceVersion or wanted.metadata.uid:
                         raise errors.not_found(resource.plural, name, resource.group)
-                    return await self.create(resource, namespace, wanted, dry_run=dry_run), True
+                    return await self.create(resource, namespace, wanted, dry_run=dry_run, author=author), True
                 old = codec.decode(resource.model, kv)
                 new = change(old.clone())
                 self._prepare(resource, strategy, new, old, kv, subresource)
@@ -228,6 +237,8 @@ class Verbs:
                 if subresource != "binding":  # which sets what nobody else may: bind() has checked it
                     check = strategy.validate_status if subresource == "status" else strategy.validate_update
                     _raise_invalid(resource, new, check(new, old))
+                if author is not None:
+                    managedfields.record(new, old, author, now())
             except errors.ApiError:
                 if not from_cache:
                     raise

@@ -46,7 +46,8 @@ class PodStrategy(Strategy):
     @staticmethod
     def _kubelet_acts_on(new: Pod, old: Pod) -> bool:
         ended = new.status.phase in TERMINAL and old.status.phase not in TERMINAL
-        meta = new.metadata.model_copy(update={"resourceVersion": old.metadata.resourceVersion})
+        same = {name: getattr(old.metadata, name) for name in ("resourceVersion", "managedFields")}
+        meta = new.metadata.model_copy(update=same)
         return ended or new.spec != old.spec or meta != old.metadata
 
     def grace(self, obj: Pod, asked: int | None) -> int:
