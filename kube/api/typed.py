@@ -215,27 +215,27 @@ def _merge_items(live: Sequence[Any], config: Sequence[Any], shape: Shape) -> li
 
 
 def remove(value: Any, gone: FieldSet, shape: Shape) -> Any:
-    """The value without some fields; None for a map or list of which nothing is left."""
+    """The value without some fields; None for a map or list of which nothing is left, and that goes, too."""
     if shape.atomic or not value or not isinstance(value, dict | list):
         return value
     if isinstance(value, dict):
-        kept = {}
-        for name, part in value.items():
-            element = fieldset.field(name)
-            if element not in gone.members:
-                below = gone.children.get(element)
-                kept[name] = part if below is None else remove(part, below, shape.of(name))
-        return kept or None
+        fields = ((name, _remains(part, fieldset.field(name), gone, shape.of(name))) for name, part in value.items())
+        return {name: part for name, part in fields if part is not MISSING} or None
     if not (shape.keys or shape.values):
         return value
     assert shape.element is not None
-    items = []
-    for part in value:
-        element = _element(part, shape)
-        if element not in gone.members:
-            below = gone.children.get(element)
-            items.append(part if below is None else remove(part, below, shape.element))
-    return items or None
+    items = (_remains(part, _element(part, shape), gone, shape.element) for part in value)
+    return [part for part in items if part is not MISSING] or None
+
+
+def _remains(part: Any, element: str, gone: FieldSet, shape: Shape) -> Any:
+    if element in gone.members:
+        return MISSING
+    below = gone.children.get(element)
+    if below is None:
+        return part
+    rest = remove(part, below, shape)
+    return MISSING if rest is None and part is not None else rest
 
 
 def with_structs(fields: FieldSet, shape: Shape | None) -> FieldSet:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from kube.api import decode, errors, managedfields, schema, typed
@@ -47,6 +48,7 @@ def _check_manager(name: str) -> list[errors.FieldError]:
     return found
 
 
+@lru_cache(maxsize=256)
 def _from_user_agent(user_agent: str) -> str:
     printable = "".join(char for char in user_agent.partition("/")[0] if char.isprintable())
     return printable.encode()[:MAX_MANAGER].decode(errors="ignore")

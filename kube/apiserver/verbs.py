@@ -246,7 +246,7 @@ class Verbs:
                 kv, _ = await self.store.get(key)
                 from_cache = False
                 continue
-            ended = await self._store_update(resource, strategy, key, kv, new, old, dry_run)
+            ended = await self._store_update(resource, strategy, kv, new, old, dry_run=dry_run, from_cache=from_cache)
             if isinstance(ended, bytes):
                 return ended, False
             from_cache = False
@@ -283,15 +283,26 @@ class Verbs:
             strategy.prepare_update(new, old)
 
     async def _store_update(
-        self, resource: Resource, strategy: Strategy, key: str, kv: KeyValue, new: Object, old: Object, dry_run: bool
+        self,
+        resource: Resource,
+        strategy: Strategy,
+        kv: KeyValue,
+        new: Object,
+        old: Object,
+        *,
+        dry_run: bool,
+        from_cache: bool,
     ) -> bytes | dict[str, KeyValue]:
         """The stored bytes, or, if the object or a claim has moved on, what is there now."""
+        key = kv.key
         new.metadata.resourceVersion = old.metadata.resourceVersion = ""
         value = codec.encode(new)
-        if dry_run:
-            return codec.splice_revision(value, kv.revision)
-        if value == codec.encode(old):
-            return codec.splice_revision(value, kv.revision)
+        if dry_run or value == codec.encode(old):
+            # No transaction will tell whether the cache was right about the object.
+            present = (await self.store.get(key))[0] if from_cache else kv
+            if present is not None and present.revision == kv.revision:
+                return codec.splice_revision(value, kv.revision)
+            return {} if present is None else {key: present}
         compare = Compare(key, kv.revision)
         if _may_go(new):
             companions = strategy.companions(None, old)
