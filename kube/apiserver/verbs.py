@@ -276,6 +276,7 @@ class Verbs:
         meta.deletionTimestamp = before.deletionTimestamp
         meta.deletionGracePeriodSeconds = before.deletionGracePeriodSeconds
         meta.selfLink = ""
+        # First, as upstream's decoder does it: the rules of a kind look at defaulted fields (a service's type).
         defaults.apply(new)
         if subresource == "status":
             strategy.prepare_status(new, old)

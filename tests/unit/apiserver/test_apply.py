@@ -246,6 +246,19 @@ async def test_a_scale_can_be_applied(http: httpx.AsyncClient) -> None:
     assert (await owners(http))["hpa", "Apply", "scale"] == {"f:spec": {"f:replicas": {}}}
 
 
+async def test_a_service_that_is_no_longer_a_node_port_gives_back_its_port(http: httpx.AsyncClient) -> None:
+    path = "/api/v1/namespaces/default/services/web"
+    config = {"kind": "Service", "apiVersion": "v1", "metadata": {"name": "web"},
+              "spec": {"type": "NodePort", "ports": [{"port": 80}]}}  # fmt: skip
+    made = (await apply(http, config, path=path)).json()
+    assert made["spec"]["ports"][0]["nodePort"]
+    answer = await apply(http, {**config, "spec": {"ports": [{"port": 80}]}}, path=path)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["spec"]["type"] == "ClusterIP"
+    assert "nodePort" not in answer.json()["spec"]["ports"][0]
+    assert answer.json()["spec"]["clusterIP"] == made["spec"]["clusterIP"]
+
+
 async def test_kinds_that_are_only_stored(http: httpx.AsyncClient) -> None:
     path = "/apis/storage.k8s.io/v1/storageclasses/fast"
     config = {"kind": "StorageClass", "apiVersion": "storage.k8s.io/v1", "metadata": {"name": "fast"},
