@@ -43,6 +43,13 @@ class Resource:
     """What a field selector may name besides metadata.name and metadata.namespace."""
     ttl: int = 0
     """Seconds after which an object goes away by itself; 0: never."""
+    shows: Resource | None = None
+    """The resource whose objects this one shows in another version (conversion.py); None: it has objects of its own."""
+
+    @property
+    def stored(self) -> Resource:
+        """Where the objects are: another resource, or this one."""
+        return self.shows or self
 
     @property
     def kind(self) -> str:
@@ -126,6 +133,17 @@ EVENTS = Resource(
             "involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath",
             "reason", "reportingComponent", "source", "type"),
 )  # fmt: skip
+CONFIG_MAPS = Resource(core.ConfigMap, "configmaps", "configmap", "configmaps", short_names=("cm",))
+LIMIT_RANGES = Resource(core.LimitRange, "limitranges", "limitrange", "limitranges", short_names=("limits",))
+POD_TEMPLATES = Resource(core.PodTemplate, "podtemplates", "podtemplate", "podtemplates")
+RESOURCE_QUOTAS = Resource(
+    core.ResourceQuota, "resourcequotas", "resourcequota", "resourcequotas",
+    short_names=("quota",), subresources=(_status("ResourceQuota"),),
+)  # fmt: skip
+SECRETS = Resource(core.Secret, "secrets", "secret", "secrets", fields=("type",))
+SERVICE_ACCOUNTS = Resource(
+    core.ServiceAccount, "serviceaccounts", "serviceaccount", "serviceaccounts", short_names=("sa",)
+)  # fmt: skip
 LEASES = Resource(coordination.Lease, "leases", "lease", "leases")
 
 
@@ -200,13 +218,19 @@ STORED_ONLY: tuple[Resource, ...] = (
 )  # fmt: skip
 
 RESOURCES: tuple[Resource, ...] = (
+    CONFIG_MAPS,
     ENDPOINTS,
     EVENTS,
+    LIMIT_RANGES,
     NAMESPACES,
     NODES,
     PODS,
+    POD_TEMPLATES,
     REPLICATION_CONTROLLERS,
+    RESOURCE_QUOTAS,
+    SECRETS,
     SERVICES,
+    SERVICE_ACCOUNTS,
     LEASES,
     *STORED_ONLY,
 )

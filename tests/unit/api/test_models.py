@@ -57,6 +57,12 @@ EMPTY: dict[str, dict[str, Any]] = {
     },
     "Scale": {"spec": {}, "status": {"replicas": 0}},
     "Binding": {"target": {}},
+    "ConfigMap": {},
+    "Secret": {},
+    "ServiceAccount": {},
+    "PodTemplate": {"template": {"metadata": {}, "spec": {"containers": []}}},
+    "LimitRange": {"spec": {"limits": []}},
+    "ResourceQuota": {"spec": {}, "status": {}},
 }
 MODELS: dict[str, type[Object]] = {
     **{resource.kind: resource.model for resource in resources.RESOURCES},
