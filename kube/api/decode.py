@@ -86,7 +86,7 @@ def _check_type(model: type[Object], content: Mapping[str, Any]) -> None:
         )
 
 
-_KINDS: tuple[type[Object], ...] = (*(resource.model for resource in resources.RESOURCES), *resources.UNSTORED)
+_KINDS: tuple[type[Object], ...] = (*(resource.model for resource in resources.SERVED), *resources.UNSTORED)
 
 
 def _kind(model: type[Model]) -> str:

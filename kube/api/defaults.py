@@ -11,7 +11,7 @@ from collections.abc import Callable
 from decimal import ROUND_CEILING, Context, Decimal
 from typing import Any
 
-from kube.api import binary, core, quantity
+from kube.api import binary, core, discovery, quantity
 from kube.api.container import AnyContainer
 from kube.api.meta import Object
 
@@ -228,6 +228,12 @@ def _endpoints(endpoints: core.Endpoints) -> None:
             port.protocol = port.protocol or "TCP"
 
 
+def _endpoint_slice(slice_: discovery.EndpointSlice) -> None:
+    for port in slice_.ports:
+        port.name = port.name or ""
+        port.protocol = port.protocol or "TCP"
+
+
 def _secret(secret: core.Secret) -> None:
     secret.type = secret.type or "Opaque"
     # stringData is for writing only; upstream moves it when it converts to its own form.
@@ -273,6 +279,7 @@ _FUNCTIONS: dict[type[Object], Callable[[Any], None]] = {
     core.Namespace: _namespace,
     core.Node: _node,
     core.Secret: _secret,
+    discovery.EndpointSlice: _endpoint_slice,
     core.PodTemplate: _pod_template,
     core.LimitRange: _limit_range,
 }

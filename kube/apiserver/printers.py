@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from kube.api import labels
+from kube.api import conversion, labels, resources
 from kube.api.coordination import Lease
 from kube.api.core import (
     ComponentStatus,
@@ -29,10 +29,11 @@ from kube.api.core import (
     Service,
     ServiceAccount,
 )
+from kube.api.discovery import EndpointSlice
 from kube.api.meta import Object
 from kube.api.resources import Resource
 from kube.apiserver import printers_stored
-from kube.apiserver.columns import NONE, UNKNOWN, Printer, Row, age, columns
+from kube.apiserver.columns import NONE, UNKNOWN, UNSET, Printer, Row, age, columns
 
 
 def table(resource: Resource, objects: Sequence[Object], revision: str, include: str) -> dict[str, Any]:
@@ -169,6 +170,19 @@ def _endpoints(endpoints: Endpoints, moment: datetime) -> Row:
     return endpoints.metadata.name, text or NONE, age(endpoints.metadata.creationTimestamp, moment)
 
 
+def _few(items: Sequence[str]) -> str:
+    return ",".join(items[:3]) + (f" + {len(items) - 3} more..." if len(items) > 3 else "") or UNSET
+
+
+def _endpoint_slice(slice_: EndpointSlice, moment: datetime) -> Row:
+    ports = [str(port.port) if port.port is not None else port.name or "*" for port in slice_.ports]
+    addresses = [address for endpoint in slice_.endpoints for address in endpoint.addresses]
+    return (
+        slice_.metadata.name, slice_.addressType, _few(ports), _few(addresses),
+        age(slice_.metadata.creationTimestamp, moment),
+    )  # fmt: skip
+
+
 def _node(node: Node, moment: datetime) -> Row:
     ready = next((c for c in node.status.conditions if c.type == "Ready"), None)
     status = "Unknown" if ready is None else "Ready" if ready.status == "True" else "NotReady"
@@ -189,7 +203,9 @@ def _namespace(namespace: Namespace, moment: datetime) -> Row:
     return namespace.metadata.name, namespace.status.phase, age(namespace.metadata.creationTimestamp, moment)
 
 
-def _event(event: Event, moment: datetime) -> Row:
+def _event(shown: Object, moment: datetime) -> Row:
+    event = conversion.to_stored(resources.of(type(shown)), shown)
+    assert isinstance(event, Event)
     first = age(event.firstTimestamp, moment) if event.firstTimestamp else age(event.eventTime, moment)
     last = age(event.lastTimestamp, moment) if event.lastTimestamp else first
     count = event.count or 1
@@ -264,6 +280,7 @@ _PRINTERS: dict[str, Printer] = {
         _replication_controller,
     ),
     "Endpoints": (columns("Name|Endpoints|Age"), _endpoints),
+    "EndpointSlice": (columns("Name|AddressType|Ports|Endpoints|Age"), _endpoint_slice),
     "Node": (
         columns(
             "Name|Status|Roles|Age|Version",

@@ -10,17 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from kube.api import autoscaling, coordination, core
+from kube.api import authorization, autoscaling, coordination, core, discovery
 from kube.api.errors import FieldError
 from kube.api.meta import Object
 from kube.api.validation import (
     configuration,
     endpoints,
+    endpointslices,
     events,
     nodes,
     pods,
     quotas,
     replicationcontrollers,
+    reviews,
     services,
     stored,
 )
@@ -35,6 +37,9 @@ _NEW: dict[type[Object], Callable[[Any], Errors]] = {
     core.Namespace: nodes.validate_namespace,
     core.Event: events.validate,
     core.Binding: pods.validate_binding,
+    discovery.EndpointSlice: endpointslices.validate,
+    authorization.SubjectAccessReview: reviews.validate,
+    authorization.SelfSubjectAccessReview: reviews.validate_self,
     core.ConfigMap: configuration.validate_config_map,
     core.Secret: configuration.validate_secret,
     core.ServiceAccount: configuration.validate_service_account,
@@ -53,6 +58,7 @@ _CHANGED: dict[type[Object], Callable[[Any, Any], Errors]] = {
     core.Node: nodes.validate_update,
     core.Namespace: nodes.validate_namespace_update,
     core.Event: events.validate_update,
+    discovery.EndpointSlice: endpointslices.validate_update,
     core.ConfigMap: configuration.validate_config_map_update,
     core.Secret: configuration.validate_secret_update,
     core.ServiceAccount: configuration.validate_service_account_update,

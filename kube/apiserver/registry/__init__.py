@@ -9,6 +9,7 @@ from kube.api.resources import Resource
 from kube.apiserver.cache import Cache
 from kube.apiserver.registry.others import (
     CreateOnUpdate,
+    EndpointSliceStrategy,
     NamespaceStrategy,
     NodeStrategy,
     ReplicationControllerStrategy,
@@ -31,6 +32,7 @@ def strategies(cache: Cache, service_ips: IPv4Network, node_ports: range) -> dic
         resources.REPLICATION_CONTROLLERS: ReplicationControllerStrategy(resources.REPLICATION_CONTROLLERS),
         resources.NODES: NodeStrategy(resources.NODES),
         resources.NAMESPACES: NamespaceStrategy(resources.NAMESPACES),
+        resources.ENDPOINT_SLICES: EndpointSliceStrategy(resources.ENDPOINT_SLICES),
         resources.SERVICE_ACCOUNTS: ServiceAccountStrategy(resources.SERVICE_ACCOUNTS),
         **{r: ReturnsDeleted(r) for r in (resources.POD_TEMPLATES, resources.RESOURCE_QUOTAS)},
         **{r: CreateOnUpdate(r) for r in _PUT_CREATES},

@@ -6,6 +6,7 @@ from typing import Any
 
 from kube.api import errors
 from kube.api.core import Namespace, ObjectReference, ServiceAccount
+from kube.api.discovery import EndpointSlice
 from kube.api.unstructured import Unstructured
 from kube.apiserver.registry.strategy import Strategy
 
@@ -22,6 +23,21 @@ class CreateOnUpdate(Strategy):
     """What a PUT writes whether it is there or not: endpoints, events, leases, limit ranges."""
 
     create_on_update = True
+
+
+class EndpointSliceStrategy(Strategy):
+    """Endpoint slices count the generations of all that they hold, labels included."""
+
+    def prepare_create(self, obj: EndpointSlice) -> None:
+        super().prepare_create(obj)
+        obj.metadata.generation = 1
+        for endpoint in obj.endpoints:
+            endpoint.deprecatedTopology = {}  # v1 cannot write it
+
+    def prepare_update(self, new: EndpointSlice, old: EndpointSlice) -> None:
+        changed = new.model_copy(update={"metadata": old.metadata}) != old
+        if changed or new.metadata.labels != old.metadata.labels:
+            new.metadata.generation = old.metadata.generation + 1
 
 
 class ReturnsDeleted(Strategy):
