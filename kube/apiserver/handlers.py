@@ -16,7 +16,7 @@ from kube.api.core import Binding
 from kube.api.meta import DeleteOptions, Object
 from kube.api.policy import Eviction
 from kube.api.resources import Resource
-from kube.apiserver import body, reviews, subresources, views
+from kube.apiserver import body, reviews, subresources, unacted, views
 from kube.apiserver.cache import Cache
 from kube.apiserver.components import DEPRECATED, Components
 from kube.apiserver.eviction import evict
@@ -125,6 +125,7 @@ class Handlers:
         obj = decode.decode(resource.model, data)
         _check_namespace(obj, target)
         obj = conversion.to_stored(resource, obj)
+        warnings += unacted.warnings(obj)
         value = await self.verbs.create(resource.stored, target.namespace, obj, dry_run=_dry_run(request))
         return _written(resource, value, request, warnings, status=201)
 
@@ -144,6 +145,8 @@ class Handlers:
             raise errors.BadRequest(
                 f"the name of the object ({obj.metadata.name}) does not match the name on the URL ({target.name})"
             )
+        if not subresource:
+            warnings += unacted.warnings(conversion.to_stored(resource, obj))
         value, created = await self.verbs.update(
             resource.stored, target.namespace, target.name, lambda _: conversion.to_stored(resource, obj.clone()),
             subresource=subresource, dry_run=_dry_run(request),
@@ -169,7 +172,10 @@ class Handlers:
             if wanted.metadata.name != present.metadata.name or wanted.metadata.namespace != present.metadata.namespace:
                 found = [errors.invalid("metadata.name", wanted.metadata.name, "field is immutable")]
                 raise errors.invalid_object(resource.kind, target.name, found, resource.group)
-            return conversion.to_stored(resource, wanted)
+            stored = conversion.to_stored(resource, wanted)
+            if not subresource:
+                warnings.extend(unacted.warnings(stored))
+            return stored
 
         value, _ = await self.verbs.update(
             resource.stored, target.namespace, target.name, change, subresource=subresource, dry_run=_dry_run(request)

@@ -75,8 +75,8 @@ async def watch(
 ) -> AsyncGenerator[bytes, None]:
     """The lines of a watch. Raises Expired before the first line; later errors are lines themselves.
 
-    `resource_version` "" or "0" begins with the present objects as ADDED; N goes on after revision N. Bookmarks are of the
-    kind `shown_as`.
+    `resource_version` "" or "0" begins with the present objects as ADDED; N goes on after revision N. Bookmarks are of
+    the kind `shown_as`.
     """
     objects = cache.of(resource)
     prefix = keys.object_key(resource, namespace, name) if name else keys.prefix(resource, namespace)
