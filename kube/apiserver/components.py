@@ -7,6 +7,8 @@ Deprecated upstream for what it is: one place that looks at one copy of each dae
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from collections.abc import Awaitable, Callable, Mapping
 
 import aiohttp
@@ -74,6 +76,9 @@ def _http(url: str) -> Check:
         try:
             async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as response:
                 text = (await response.text(errors="replace")).strip()
+        except aiohttp.ClientConnectorError as error:
+            why = os.strerror(error.os_error.errno or errno.EIO).lower()
+            raise Unwell(f"Get {errors.quote(url)}: dial tcp {error.host}:{error.port}: connect: {why}") from None
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             why = str(error) or "context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
             raise Unwell(f"Get {errors.quote(url)}: {why}") from None
