@@ -6,6 +6,8 @@ placement, pod, replicationcontroller, service, node (with namespace), event.
 
 from __future__ import annotations
 
+from kube.api.componentstatus import ComponentCondition, ComponentStatus
+from kube.api.configuration import ConfigMap, Secret
 from kube.api.container import (
     AppArmorProfile,
     Capabilities,
@@ -111,8 +113,19 @@ from kube.api.pod import (
     PodSecurityContext,
     PodSpec,
     PodStatus,
+    PodTemplate,
     PodTemplateSpec,
     Sysctl,
+)
+from kube.api.quotas import (
+    LimitRange,
+    LimitRangeItem,
+    LimitRangeSpec,
+    ResourceQuota,
+    ResourceQuotaSpec,
+    ResourceQuotaStatus,
+    ScopedResourceSelectorRequirement,
+    ScopeSelector,
 )
 from kube.api.references import (
     LocalObjectReference,
@@ -142,6 +155,7 @@ from kube.api.service import (
     ServiceStatus,
     SessionAffinityConfig,
 )
+from kube.api.serviceaccount import ServiceAccount
 from kube.api.volumes import (
     AWSElasticBlockStoreVolumeSource,
     AzureDiskVolumeSource,
@@ -202,6 +216,9 @@ __all__ = [
     "CinderVolumeSource",
     "ClientIPConfig",
     "ClusterTrustBundleProjection",
+    "ComponentCondition",
+    "ComponentStatus",
+    "ConfigMap",
     "ConfigMapEnvSource",
     "ConfigMapKeySelector",
     "ConfigMapNodeConfigSource",
@@ -252,6 +269,9 @@ __all__ = [
     "KeyToPath",
     "Lifecycle",
     "LifecycleHandler",
+    "LimitRange",
+    "LimitRangeItem",
+    "LimitRangeSpec",
     "LinuxContainerUser",
     "LoadBalancerIngress",
     "LoadBalancerStatus",
@@ -300,6 +320,7 @@ __all__ = [
     "PodSecurityContext",
     "PodSpec",
     "PodStatus",
+    "PodTemplate",
     "PodTemplateSpec",
     "PortStatus",
     "PortworxVolumeSource",
@@ -316,11 +337,17 @@ __all__ = [
     "ResourceClaim",
     "ResourceFieldSelector",
     "ResourceHealth",
+    "ResourceQuota",
+    "ResourceQuotaSpec",
+    "ResourceQuotaStatus",
     "ResourceRequirements",
     "ResourceStatus",
     "SELinuxOptions",
     "ScaleIOVolumeSource",
+    "ScopeSelector",
+    "ScopedResourceSelectorRequirement",
     "SeccompProfile",
+    "Secret",
     "SecretEnvSource",
     "SecretKeySelector",
     "SecretProjection",
@@ -328,6 +355,7 @@ __all__ = [
     "SecretVolumeSource",
     "SecurityContext",
     "Service",
+    "ServiceAccount",
     "ServiceAccountTokenProjection",
     "ServicePort",
     "ServiceSpec",

@@ -18,8 +18,10 @@ import orjson
 from pydantic import ValidationError
 
 from kube.api import resources
+from kube.api.binary import Base64
 from kube.api.errors import BadRequest
 from kube.api.meta import Model, Object
+from kube.api.scalars import Quantity
 from kube.api.unstructured import Unstructured
 
 T = TypeVar("T", bound=Model)
@@ -84,7 +86,7 @@ def _check_type(model: type[Object], content: Mapping[str, Any]) -> None:
         )
 
 
-_KINDS: tuple[type[Object], ...] = (*(resource.model for resource in resources.RESOURCES), *resources.UNSTORED)
+_KINDS: tuple[type[Object], ...] = (*(resource.model for resource in resources.SERVED), *resources.UNSTORED)
 
 
 def _kind(model: type[Model]) -> str:
@@ -225,7 +227,9 @@ def _go_type(annotation: Any, struct: type[Model] | None, field: str) -> str:
     if origin is list:
         return "[]" + _go_type(plain(args[0]), struct, "")
     if origin is dict:
-        return "v1.ResourceList" if hasattr(args[1], "__metadata__") else "map[string]" + _go_type(args[1], struct, "")
+        if args[1] == Quantity:
+            return "v1.ResourceList"
+        return "map[string]" + ("[]uint8" if args[1] == Base64 else _go_type(args[1], struct, ""))
     if isinstance(annotation, type) and issubclass(annotation, Model):
         return f"v1.{annotation.__name__}"
     return "string"

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from decimal import ROUND_CEILING, Context, Decimal
 from typing import Any
 
-from kube.api import core, quantity
+from kube.api import binary, core, discovery, quantity
 from kube.api.container import AnyContainer
 from kube.api.meta import Object
 
@@ -228,6 +228,35 @@ def _endpoints(endpoints: core.Endpoints) -> None:
             port.protocol = port.protocol or "TCP"
 
 
+def _endpoint_slice(slice_: discovery.EndpointSlice) -> None:
+    for port in slice_.ports:
+        port.name = port.name or ""
+        port.protocol = port.protocol or "TCP"
+
+
+def _secret(secret: core.Secret) -> None:
+    secret.type = secret.type or "Opaque"
+    # stringData is for writing only; upstream moves it when it converts to its own form.
+    for key, text in secret.stringData.items():
+        secret.data[key] = binary.encoded(text.encode())
+    secret.stringData = {}
+
+
+def _pod_template(holder: core.PodTemplate) -> None:
+    _pod_spec(holder.template.spec)
+
+
+def _limit_range(limits: core.LimitRange) -> None:
+    for item in limits.spec.limits:
+        if item.type == "Container":
+            for name, value in item.max.items():
+                item.default.setdefault(name, value)
+            for name, value in item.default.items():
+                item.defaultRequest.setdefault(name, value)
+            for name, value in item.min.items():
+                item.defaultRequest.setdefault(name, value)
+
+
 def _namespace(namespace: core.Namespace) -> None:
     if namespace.metadata.name:
         namespace.metadata.labels[NAMESPACE_LABEL] = namespace.metadata.name
@@ -249,4 +278,8 @@ _FUNCTIONS: dict[type[Object], Callable[[Any], None]] = {
     core.Endpoints: _endpoints,
     core.Namespace: _namespace,
     core.Node: _node,
+    core.Secret: _secret,
+    discovery.EndpointSlice: _endpoint_slice,
+    core.PodTemplate: _pod_template,
+    core.LimitRange: _limit_range,
 }

@@ -299,6 +299,11 @@ def too_long(field: str, value: object, maximum: int) -> FieldError:
     return FieldError("FieldValueTooLong", field, f"Too long: may not be more than {maximum} bytes")
 
 
+def too_many(field: str, count: int, maximum: int) -> FieldError:
+    """The list has too many items."""
+    return FieldError("FieldValueTooMany", field, f"Too many: {count}: must have at most {maximum} items")
+
+
 def type_invalid(field: str, value: object, detail: str) -> FieldError:
     """The value is of the wrong JSON type."""
     return FieldError("FieldValueTypeInvalid", field, f"Invalid value: {quote(value)}: {detail}")

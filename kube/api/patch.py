@@ -56,6 +56,8 @@ MERGE_KEYS: dict[type[Model], dict[str, str]] = {
     core.NodeSpec: {"podCIDRs": VALUES},
     core.NodeStatus: {"conditions": "type", "addresses": "type"},
     core.NamespaceStatus: {"conditions": "type"},
+    core.ServiceAccount: {"secrets": "name", "imagePullSecrets": "name"},
+    core.ComponentStatus: {"conditions": "type"},
 }
 
 

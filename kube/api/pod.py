@@ -315,3 +315,12 @@ class Binding(Object):
 
     target: Present[ObjectReference] = always()
     """The node."""
+
+
+class PodTemplate(Object):
+    """A template of pods, kept for whoever makes them."""
+
+    kind: ClassVar[str] = "PodTemplate"
+
+    template: Present[PodTemplateSpec] = always()
+    """What pods are made from."""

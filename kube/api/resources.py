@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kube.api import autoscaling, coordination, core, unstructured
+from kube.api import (
+    authentication,
+    authorization,
+    autoscaling,
+    coordination,
+    core,
+    discovery,
+    events,
+    policy,
+    unstructured,
+)
 from kube.api.meta import Object
 
 VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
@@ -43,6 +53,13 @@ class Resource:
     """What a field selector may name besides metadata.name and metadata.namespace."""
     ttl: int = 0
     """Seconds after which an object goes away by itself; 0: never."""
+    shows: Resource | None = None
+    """The resource whose objects this one shows in another version (conversion.py); None: it has objects of its own."""
+
+    @property
+    def stored(self) -> Resource:
+        """Where the objects are: another resource, or this one."""
+        return self.shows or self
 
     @property
     def kind(self) -> str:
@@ -92,6 +109,7 @@ PODS = Resource(
     short_names=("po",), categories=("all",),
     subresources=(
         Subresource("binding", "Binding", ("create",)),
+        Subresource("eviction", "Eviction", ("create",), group="policy", version="v1"),
         Subresource("log", "Pod", ("get",)),
         _proxy("PodProxyOptions"),
         _status("Pod"),
@@ -126,6 +144,18 @@ EVENTS = Resource(
             "involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath",
             "reason", "reportingComponent", "source", "type"),
 )  # fmt: skip
+CONFIG_MAPS = Resource(core.ConfigMap, "configmaps", "configmap", "configmaps", short_names=("cm",))
+LIMIT_RANGES = Resource(core.LimitRange, "limitranges", "limitrange", "limitranges", short_names=("limits",))
+POD_TEMPLATES = Resource(core.PodTemplate, "podtemplates", "podtemplate", "podtemplates")
+RESOURCE_QUOTAS = Resource(
+    core.ResourceQuota, "resourcequotas", "resourcequota", "resourcequotas",
+    short_names=("quota",), subresources=(_status("ResourceQuota"),),
+)  # fmt: skip
+SECRETS = Resource(core.Secret, "secrets", "secret", "secrets", fields=("type",))
+SERVICE_ACCOUNTS = Resource(
+    core.ServiceAccount, "serviceaccounts", "serviceaccount", "serviceaccounts", short_names=("sa",)
+)  # fmt: skip
+ENDPOINT_SLICES = Resource(discovery.EndpointSlice, "endpointslices", "endpointslice", "endpointslices")
 LEASES = Resource(coordination.Lease, "leases", "lease", "leases")
 
 
@@ -154,6 +184,8 @@ _RBAC, _NETWORKING, _DRA = "rbac.authorization.k8s.io/v1", "networking.k8s.io/v1
 _ADMISSION = "admissionregistration.k8s.io/v1"
 _ALL = ("all",)
 
+POD_DISRUPTION_BUDGETS = _stored("PodDisruptionBudget", "poddisruptionbudgets", "policy/v1", "pdb", status=True)
+
 # What Kubernetes' own scheduler and controller manager list when they start, so that they can run against this API.
 STORED_ONLY: tuple[Resource, ...] = (
     _stored("PersistentVolume", "persistentvolumes", "v1", "pv", namespaced=False, status=True),
@@ -175,7 +207,7 @@ STORED_ONLY: tuple[Resource, ...] = (
     _stored("NetworkPolicy", "networkpolicies", _NETWORKING, "netpol"),
     _stored("ServiceCIDR", "servicecidrs", _NETWORKING, namespaced=False, status=True),
     _stored("RuntimeClass", "runtimeclasses", "node.k8s.io/v1", namespaced=False),
-    _stored("PodDisruptionBudget", "poddisruptionbudgets", "policy/v1", "pdb", status=True),
+    POD_DISRUPTION_BUDGETS,
     _stored("ClusterRole", "clusterroles", _RBAC, namespaced=False),
     _stored("ClusterRoleBinding", "clusterrolebindings", _RBAC, namespaced=False),
     _stored("Role", "roles", _RBAC),
@@ -200,23 +232,65 @@ STORED_ONLY: tuple[Resource, ...] = (
 )  # fmt: skip
 
 RESOURCES: tuple[Resource, ...] = (
+    CONFIG_MAPS,
     ENDPOINTS,
     EVENTS,
+    LIMIT_RANGES,
     NAMESPACES,
     NODES,
     PODS,
+    POD_TEMPLATES,
     REPLICATION_CONTROLLERS,
+    RESOURCE_QUOTAS,
+    SECRETS,
     SERVICES,
+    SERVICE_ACCOUNTS,
+    ENDPOINT_SLICES,
     LEASES,
     *STORED_ONLY,
 )
+"""What has objects of its own, which are stored."""
 
-_BY_MODEL = {resource.model: resource for resource in RESOURCES}
-_BY_KIND = {(resource.api_version, resource.kind): resource for resource in RESOURCES}
-_BY_PLURAL = {(resource.group, resource.version, resource.plural): resource for resource in RESOURCES}
+EVENTS_V1 = Resource(
+    events.Event, "events", "event", EVENTS.prefix, short_names=("ev",), shows=EVENTS,
+    fields=("regarding.kind", "regarding.namespace", "regarding.name", "regarding.uid", "regarding.apiVersion",
+            "regarding.resourceVersion", "regarding.fieldPath", "reason", "reportingController", "type"),
+)  # fmt: skip
 
-# Kinds that are sent but never stored under their own name.
-UNSTORED: tuple[type[Object], ...] = (core.Binding, autoscaling.Scale)
+VIEWS: tuple[Resource, ...] = (EVENTS_V1,)
+"""What shows the objects of another resource (`shows`) in a version of its own."""
+
+
+def _question(model: type[Object], plural: str) -> Resource:
+    return Resource(model, plural, model.kind.lower(), "", namespaced=False, verbs=("create",))
+
+
+BINDINGS = Resource(core.Binding, "bindings", "binding", "", verbs=("create",))
+COMPONENT_STATUSES = Resource(
+    core.ComponentStatus, "componentstatuses", "componentstatus", "", namespaced=False, short_names=("cs",),
+    verbs=("get", "list"),
+)  # fmt: skip
+
+ANSWERED: tuple[Resource, ...] = (
+    BINDINGS,
+    COMPONENT_STATUSES,
+    _question(authentication.SelfSubjectReview, "selfsubjectreviews"),
+    _question(authentication.TokenReview, "tokenreviews"),
+    _question(authorization.SelfSubjectAccessReview, "selfsubjectaccessreviews"),
+    _question(authorization.SelfSubjectRulesReview, "selfsubjectrulesreviews"),
+    _question(authorization.SubjectAccessReview, "subjectaccessreviews"),
+)
+"""Of which nothing is stored: each request is answered for itself."""
+
+SERVED: tuple[Resource, ...] = (*RESOURCES, *VIEWS, *ANSWERED)
+"""All that the API has."""
+
+_BY_MODEL = {resource.model: resource for resource in SERVED}
+_BY_KIND = {(resource.api_version, resource.kind): resource for resource in SERVED}
+_BY_PLURAL = {(resource.group, resource.version, resource.plural): resource for resource in SERVED}
+
+# Kinds that only subresources have.
+UNSTORED: tuple[type[Object], ...] = (autoscaling.Scale, policy.Eviction)
 
 
 def of(model: type[Object]) -> Resource:

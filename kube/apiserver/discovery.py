@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from kube.api.resources import RESOURCES, Resource
+from kube.api.resources import SERVED, Resource
 from kube.apiserver.request import JSON, Response
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
@@ -19,7 +19,7 @@ AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryLi
 class Discovery:
     """The documents, by path."""
 
-    def __init__(self, resources: Iterable[Resource] = RESOURCES) -> None:
+    def __init__(self, resources: Iterable[Resource] = SERVED) -> None:
         by_group: dict[str, dict[str, list[Resource]]] = {}
         for resource in resources:
             by_group.setdefault(resource.group, {}).setdefault(resource.version, []).append(resource)

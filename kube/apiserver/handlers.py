@@ -10,13 +10,16 @@ from typing import Any
 
 import orjson
 
-from kube.api import decode, errors, fields, labels, patch, resources
+from kube.api import conversion, decode, errors, fields, labels, patch, resources
 from kube.api.autoscaling import Scale
 from kube.api.core import Binding
 from kube.api.meta import DeleteOptions, Object
+from kube.api.policy import Eviction
 from kube.api.resources import Resource
-from kube.apiserver import apply, body, subresources, views
+from kube.apiserver import apply, body, reviews, subresources, unacted, views
 from kube.apiserver.cache import Cache
+from kube.apiserver.components import DEPRECATED, Components
+from kube.apiserver.eviction import evict
 from kube.apiserver.nodes import NodeClient
 from kube.apiserver.registry.pods import bind
 from kube.apiserver.relay import relay
@@ -29,14 +32,16 @@ MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
 Headers = list[tuple[bytes, bytes]]
 
+DONE = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 PATCH_TYPES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH, apply.APPLY_PATCH)
 
 
 class Handlers:
     """Answers requests for resources."""
 
-    def __init__(self, verbs: Verbs, cache: Cache, nodes: NodeClient) -> None:
+    def __init__(self, verbs: Verbs, cache: Cache, nodes: NodeClient, components: Components | None = None) -> None:
         self.verbs = verbs
+        self.components = components or Components(verbs.store)
         self.cache = cache
         self.nodes = nodes
         self.stopping = asyncio.Event()
@@ -48,6 +53,8 @@ class Handlers:
         resource = resources.by_plural(target.group, target.version, target.plural)
         if resource is None or (target.namespace and not resource.namespaced):
             raise errors.NotFound("the server could not find the requested resource")
+        if resource in resources.ANSWERED:
+            return await self._answered(request, resource)
         if target.subresource:
             return await self._subresource(request, resource)
         if request.method in ("GET", "HEAD"):
@@ -70,19 +77,19 @@ class Handlers:
         target = request.target
         _need_namespace(target, resource)
         version = request.query.text("resourceVersion")
-        entry = await self.verbs.get(resource, target.namespace, target.name, version)
+        entry = await self.verbs.get(resource.stored, target.namespace, target.name, version)
         return _shown(resource, entry.value, request)
 
     async def _list(self, request: Request, resource: Resource) -> Response:
         options = _list_options(request, resource)
-        listing = await self.verbs.list(resource, request.target.namespace, options)
+        listing = await self.verbs.list(resource.stored, request.target.namespace, options)
         meta: dict[str, Any] = {"resourceVersion": str(listing.revision)}
         if listing.continue_:
             meta["continue"] = listing.continue_
             if listing.remaining is not None:
                 meta["remainingItemCount"] = listing.remaining
         view, media_type = _view(request)
-        values = (entry.value for entry in listing.entries)
+        values = (conversion.shown(resource, entry.value) for entry in listing.entries)
         content = view.many(resource, meta, values)
         return Response(views.written(content, media_type, pretty=_pretty(request)), content_type=media_type)
 
@@ -96,7 +103,7 @@ class Handlers:
         view, _ = _view(request)
         lines = await watch(
             self.cache,
-            resource,
+            resource.stored,
             namespace=target.namespace,
             name=target.name,
             match=options.match(),
@@ -104,7 +111,8 @@ class Handlers:
             send_initial_events=query.flag("sendInitialEvents") if query.all("sendInitialEvents") else None,
             bookmarks=query.flag("allowWatchBookmarks"),
             timeout=None if timeout is None else float(timeout),
-            render=None if view.plain else lambda value: view.one(resource, value),
+            render=None if view.plain and resource.shows is None else lambda value: _rendered(view, resource, value),
+            shown_as=resource,
             stopping=self.stopping,
         )
         return Response(stream=_guarded(lines), headers=[(b"cache-control", b"no-cache, private")])
@@ -116,8 +124,10 @@ class Handlers:
         data, warnings = _read(request, resource.model)
         obj = decode.decode(resource.model, data)
         _check_namespace(obj, target)
+        obj = conversion.to_stored(resource, obj)
+        warnings += unacted.warnings(obj)
         value = await self.verbs.create(
-            resource, target.namespace, obj, dry_run=_dry_run(request), author=apply.author(request)
+            resource.stored, target.namespace, obj, dry_run=_dry_run(request), author=apply.author(request)
         )
         return _written(resource, value, request, warnings, status=201)
 
@@ -137,8 +147,10 @@ class Handlers:
             raise errors.BadRequest(
                 f"the name of the object ({obj.metadata.name}) does not match the name on the URL ({target.name})"
             )
+        if not subresource:
+            warnings += unacted.warnings(conversion.to_stored(resource, obj))
         value, created = await self.verbs.update(
-            resource, target.namespace, target.name, lambda _: obj.clone(),
+            resource.stored, target.namespace, target.name, lambda _: conversion.to_stored(resource, obj.clone()),
             subresource=subresource, dry_run=_dry_run(request), author=apply.author(request),
         )  # fmt: skip
         return _written(resource, value, request, warnings, status=201 if created else 200)
@@ -154,7 +166,7 @@ class Handlers:
             if present is None:
                 raise errors.not_found(resource.plural, target.name, resource.group)
             # If the patch does not name a resourceVersion, it has the present one's, whichever that is by then.
-            after = body.without_nulls(patched(present.to_dict()))
+            after = body.without_nulls(patched(conversion.from_stored(resource, present).to_dict()))
             if not isinstance(after, dict):
                 raise errors.BadRequest("the patch leaves no object")
             _refuse_unknown(request, after, model, warnings)
@@ -162,27 +174,40 @@ class Handlers:
             if wanted.metadata.name != present.metadata.name or wanted.metadata.namespace != present.metadata.namespace:
                 found = [errors.invalid("metadata.name", wanted.metadata.name, "field is immutable")]
                 raise errors.invalid_object(resource.kind, target.name, found, resource.group)
-            return wanted
+            stored = conversion.to_stored(resource, wanted)
+            if not subresource:
+                warnings.extend(unacted.warnings(stored))
+            return stored
 
         value, _ = await self.verbs.update(
-            resource, target.namespace, target.name, change,
+            resource.stored, target.namespace, target.name, change,
             subresource=subresource, dry_run=_dry_run(request), author=author,
         )  # fmt: skip
         return _written(resource, value, request, list(dict.fromkeys(warnings)))
 
     async def _apply(self, request: Request, resource: Resource, subresource: str) -> Response:
         target = request.target
+        wanted = apply.read(request, resource)
+        warnings: list[str] = []
+
+        def change(present: Object | None) -> Object:
+            before = None if present is None else conversion.from_stored(resource, present)
+            after = conversion.to_stored(resource, wanted(before))
+            if not subresource:
+                warnings.extend(unacted.warnings(after))
+            return after
+
         value, created = await self.verbs.update(
-            resource, target.namespace, target.name, apply.read(request, resource),
+            resource.stored, target.namespace, target.name, change,
             subresource=subresource, dry_run=_dry_run(request), create=True,
         )  # fmt: skip
-        return _written(resource, value, request, [], status=201 if created else 200)
+        return _written(resource, value, request, list(dict.fromkeys(warnings)), status=201 if created else 200)
 
     async def _delete(self, request: Request, resource: Resource) -> Response:
         target = request.target
         options = _delete_options(request)
-        value, gone = await self.verbs.delete(resource, target.namespace, target.name, options)
-        if not gone or self.verbs.strategies[resource].returns_deleted:
+        value, gone = await self.verbs.delete(resource.stored, target.namespace, target.name, options)
+        if not gone or self.verbs.strategies[resource.stored].returns_deleted:
             return _shown(resource, value, request)
         uid = orjson.loads(value)["metadata"]["uid"]
         details = {"name": target.name, "group": resource.group, "kind": resource.plural, "uid": uid}
@@ -195,10 +220,12 @@ class Handlers:
     async def _delete_collection(self, request: Request, resource: Resource) -> Response:
         selection = _list_options(request, resource)
         listing = await self.verbs.delete_collection(
-            resource, request.target.namespace, selection, _delete_options(request)
+            resource.stored, request.target.namespace, selection, _delete_options(request)
         )
         content = views.PLAIN.many(
-            resource, {"resourceVersion": str(listing.revision)}, (entry.value for entry in listing.entries)
+            resource,
+            {"resourceVersion": str(listing.revision)},
+            (conversion.shown(resource, entry.value) for entry in listing.entries),
         )
         return Response(views.written(content, JSON, pretty=_pretty(request)))
 
@@ -217,6 +244,8 @@ class Handlers:
             raise errors.MethodNotAllowed("the server does not allow this method on the requested resource")
         if name == "binding":
             return await self._bind(request)
+        if name == "eviction":
+            return await self._evict(request)
         if name == "log":
             return await subresources.log(request, self.verbs, self.nodes)
         if name == "scale":
@@ -233,25 +262,71 @@ class Handlers:
         target = request.target
         data, _ = _read(request, Binding)
         binding = decode.decode(Binding, data)
+        name = target.name or binding.metadata.name
         if not binding.target.name:
             raise errors.invalid_object("Binding", target.name, [errors.required("target.name")])
         if binding.target.kind not in ("", "Node", "Minion"):
             found = [errors.not_supported("target.kind", binding.target.kind, ["Node"])]
             raise errors.invalid_object("Binding", target.name, found)
         await self.verbs.update(
-            resources.PODS, target.namespace, target.name, lambda pod: bind(pod, binding), subresource="binding"
+            resources.PODS, target.namespace, name, lambda pod: bind(pod, binding), subresource="binding"
         )
-        return _json({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201)
+        return _json(DONE, 201)
+
+    async def _evict(self, request: Request) -> Response:
+        target = request.target
+        data, _ = _read(request, Eviction)
+        eviction = decode.decode(Eviction, data)
+        _check_namespace(eviction, target)
+        dry_run = _dry_run(request)
+        await evict(self.verbs, target.namespace, target.name, eviction, dry_run=dry_run)
+        return _json(DONE, 201)
+
+    # What is not stored
+
+    async def _answered(self, request: Request, resource: Resource) -> Response:
+        """A request for a resource of which nothing is stored."""
+        target = request.target
+        reads = request.method in ("GET", "HEAD")
+        verb = ("get" if target.name else "list") if reads else "create" if request.method == "POST" else ""
+        if target.subresource or (target.name and not reads):
+            raise errors.NotFound("the server could not find the requested resource")
+        if verb not in resource.verbs or target.watch or request.query.flag("watch"):
+            raise errors.MethodNotAllowed("the server does not allow this method on the requested resource")
+        _need_namespace(target, resource)
+        if resource is resources.COMPONENT_STATUSES:
+            return await self._component_statuses(request, resource)
+        if resource is resources.BINDINGS:
+            return await self._bind(request)
+        data, warnings = _read(request, resource.model)
+        answer = reviews.answer(decode.decode(resource.model, data))
+        return _written(resource, answer.to_json(), request, warnings, status=201)
+
+    async def _component_statuses(self, request: Request, resource: Resource) -> Response:
+        headers = [(b"warning", f"299 - {errors.quote(DEPRECATED)}".encode())]
+        if request.target.name:
+            found = await self.components.get(request.target.name)
+            return _shown(resource, found.to_json(), request, headers=headers)
+        options = _list_options(request, resource)
+        view, media_type = _view(request)
+        listed = [
+            component.to_json()
+            for component in await self.components.list()
+            if (options.labels is None or options.labels.matches(component.metadata.labels))
+            and (options.fields is None or options.fields.matches(fields.of_object(component)))
+        ]
+        content = view.many(resource, {"resourceVersion": ""}, listed)
+        return Response(views.written(content, media_type, pretty=_pretty(request)), 200, media_type, headers)
 
     async def _scale(self, request: Request, resource: Resource) -> Response:
         target = request.target
         if request.method in ("GET", "HEAD"):
-            entry = await self.verbs.get(resource, target.namespace, target.name)
+            entry = await self.verbs.get(resource.stored, target.namespace, target.name)
             return _plain(subresources.scale_of(entry.decode()), request)
         if request.content_type == apply.APPLY_PATCH:
             # The change of a scale is one of the object: no other subresource's rules, and it must be there.
             value, _ = await self.verbs.update(
-                resource, target.namespace, target.name, apply.read_scale(request, resource, Scale),
+                resource.stored, target.namespace, target.name, apply.read_scale(request, resource, Scale),
                 dry_run=_dry_run(request),
             )  # fmt: skip
             return _plain(subresources.scale_of(resource.model.parse(value)), request)
@@ -263,7 +338,12 @@ class Handlers:
             return subresources.scaled(present, wanted)
 
         value, _ = await self.verbs.update(
-            resource, target.namespace, target.name, change, dry_run=_dry_run(request), author=apply.author(request)
+            resource.stored,
+            target.namespace,
+            target.name,
+            change,
+            dry_run=_dry_run(request),
+            author=apply.author(request),
         )
         return _plain(subresources.scale_of(resource.model.parse(value)), request)
 
@@ -280,7 +360,7 @@ class Handlers:
             return present  # type: ignore[no-any-return]  # what the store holds for this resource
 
         value, _ = await self.verbs.update(
-            resource, target.namespace, target.name, change,
+            resource.stored, target.namespace, target.name, change,
             subresource="finalize", dry_run=_dry_run(request), author=apply.author(request),
         )  # fmt: skip
         return _written(resource, value, request, warnings)
@@ -315,8 +395,12 @@ def _shown(
 ) -> Response:
     """One object, in the client's view and form."""
     view, media_type = _view(request)
-    content = views.written(view.one(resource, value), media_type, pretty=_pretty(request))
+    content = views.written(_rendered(view, resource, value), media_type, pretty=_pretty(request))
     return Response(content, status, media_type, headers or [])
+
+
+def _rendered(view: views.View, resource: Resource, value: bytes) -> bytes:
+    return view.one(resource, conversion.shown(resource, value))
 
 
 def _plain(obj: Object, request: Request) -> Response:
@@ -389,6 +473,7 @@ def _list_options(request: Request, resource: Resource) -> ListOptions:
         raise errors.BadRequest(str(error)) from None
     if field_selector is not None:
         fields.check(field_selector, resource)
+        field_selector = conversion.stored_selector(resource, field_selector)
     return ListOptions(
         labels=label_selector,
         fields=field_selector,

@@ -16,7 +16,7 @@ from pydantic.json_schema import models_json_schema
 
 from kube.api.meta import Model, Object
 from kube.api.patch import MERGE_KEYS, VALUES
-from kube.api.resources import RESOURCES, UNSTORED, Resource
+from kube.api.resources import SERVED, UNSTORED, Resource
 from kube.apiserver import swagger
 from kube.apiserver.request import Response
 
@@ -34,7 +34,7 @@ QUERY_PARAMETERS = {
 class OpenApi:
     """The documents below /openapi/v3."""
 
-    def __init__(self, resources: Iterable[Resource] = RESOURCES) -> None:
+    def __init__(self, resources: Iterable[Resource] = SERVED) -> None:
         self._resources = tuple(resources)
 
     def find(self, path: str) -> Response | None:
@@ -176,12 +176,15 @@ def _paths(resource: Resource) -> dict[str, Any]:
             described["parameters"] = query
         return described
 
-    return {
-        collection: {"get": operation("list", writes=False), "post": operation("post", writes=True)},
-        item: {
-            "get": operation("get", writes=False),
-            "put": operation("put", writes=True),
-            "patch": operation("patch", writes=True),
-            "delete": operation("delete", writes=False),
-        },
-    }
+    def operations(*wanted: tuple[str, str, str, bool]) -> dict[str, Any]:
+        return {method: operation(action, writes=writes) for method, verb, action, writes in wanted
+                if verb in resource.verbs}  # fmt: skip
+
+    paths = {
+        collection: operations(("get", "list", "list", False), ("post", "create", "post", True)),
+        item: operations(
+            ("get", "get", "get", False), ("put", "update", "put", True),
+            ("patch", "patch", "patch", True), ("delete", "delete", "delete", False),
+        ),
+    }  # fmt: skip
+    return {path: found for path, found in paths.items() if found}

@@ -6,25 +6,39 @@ is made, as upstream does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from kube.api import labels
+from kube.api import conversion, labels, resources
 from kube.api.coordination import Lease
-from kube.api.core import Container, Endpoints, Event, Namespace, Node, Pod, ReplicationController, Service
+from kube.api.core import (
+    ComponentStatus,
+    ConfigMap,
+    Container,
+    Endpoints,
+    Event,
+    LimitRange,
+    Namespace,
+    Node,
+    Pod,
+    PodTemplate,
+    ReplicationController,
+    ResourceQuota,
+    Secret,
+    Service,
+    ServiceAccount,
+)
+from kube.api.discovery import EndpointSlice
 from kube.api.meta import Object
 from kube.api.resources import Resource
-
-NONE = "<none>"
-UNKNOWN = "<unknown>"
-
-Row = tuple[Any, ...]
+from kube.apiserver import printers_stored
+from kube.apiserver.columns import NONE, UNKNOWN, UNSET, Printer, Row, age, columns
 
 
 def table(resource: Resource, objects: Sequence[Object], revision: str, include: str) -> dict[str, Any]:
     """A meta.k8s.io/v1 Table. `include` says how much of each object goes with its row: None, Metadata or Object."""
-    columns, cells = _PRINTERS.get(resource.kind, _DEFAULT)
+    heads, cells = _PRINTERS.get(resource.kind) or printers_stored.PRINTERS.get(resource.kind) or _DEFAULT
     moment = datetime.now(UTC)
     rows = []
     for obj in objects:
@@ -40,54 +54,9 @@ def table(resource: Resource, objects: Sequence[Object], revision: str, include:
         "kind": "Table",
         "apiVersion": "meta.k8s.io/v1",
         "metadata": {"resourceVersion": revision},
-        "columnDefinitions": columns,
+        "columnDefinitions": heads,
         "rows": rows,
     }
-
-
-def duration(seconds: float) -> str:
-    """A span as a person reads it: `45s`, `3m5s`, `12m`, `5h20m`, `27h`, `3d4h`, `10d`, `2y30d`."""
-    s = int(seconds)
-    if s < -1:
-        return "<invalid>"
-    if s < 0:
-        return "0s"
-    minutes, hours, days = s // 60, s // 3600, s // 86400
-    if s < 120:
-        return f"{s}s"
-    if minutes < 10:
-        return f"{minutes}m" + (f"{s % 60}s" if s % 60 else "")
-    if minutes < 180:
-        return f"{minutes}m"
-    if hours < 8:
-        return f"{hours}h" + (f"{minutes % 60}m" if minutes % 60 else "")
-    if hours < 48:
-        return f"{hours}h"
-    if days < 8:
-        return f"{days}d" + (f"{hours % 24}h" if hours % 24 else "")
-    if days < 730:
-        return f"{days}d"
-    years = days // 365
-    if years < 8:
-        return f"{years}y" + (f"{days % 365}d" if days % 365 else "")
-    return f"{years}y"
-
-
-def age(since: datetime | None, moment: datetime) -> str:
-    """How long ago something was."""
-    return UNKNOWN if since is None else duration((moment - since).total_seconds())
-
-
-def _column(name: str, priority: int = 0, type_: str = "string") -> dict[str, Any]:
-    return {"name": name, "type": type_, "format": "name" if name == "Name" else "", "description": name,
-            "priority": priority}  # fmt: skip
-
-
-def _columns(names: str, wide: str = "", numbers: Sequence[str] = ()) -> list[dict[str, Any]]:
-    def columns(text: str, priority: int) -> list[dict[str, Any]]:
-        return [_column(n, priority, "integer" if n in numbers else "string") for n in text.split("|") if n]
-
-    return columns(names, 0) + columns(wide, 1)
 
 
 def pod_reason(pod: Pod) -> tuple[str, int, int, int, datetime | None]:
@@ -201,6 +170,19 @@ def _endpoints(endpoints: Endpoints, moment: datetime) -> Row:
     return endpoints.metadata.name, text or NONE, age(endpoints.metadata.creationTimestamp, moment)
 
 
+def _few(items: Sequence[str]) -> str:
+    return ",".join(items[:3]) + (f" + {len(items) - 3} more..." if len(items) > 3 else "") or UNSET
+
+
+def _endpoint_slice(slice_: EndpointSlice, moment: datetime) -> Row:
+    ports = [str(port.port) if port.port is not None else port.name or "*" for port in slice_.ports]
+    addresses = [address for endpoint in slice_.endpoints for address in endpoint.addresses]
+    return (
+        slice_.metadata.name, slice_.addressType, _few(ports), _few(addresses),
+        age(slice_.metadata.creationTimestamp, moment),
+    )  # fmt: skip
+
+
 def _node(node: Node, moment: datetime) -> Row:
     ready = next((c for c in node.status.conditions if c.type == "Ready"), None)
     status = "Unknown" if ready is None else "Ready" if ready.status == "True" else "NotReady"
@@ -221,7 +203,9 @@ def _namespace(namespace: Namespace, moment: datetime) -> Row:
     return namespace.metadata.name, namespace.status.phase, age(namespace.metadata.creationTimestamp, moment)
 
 
-def _event(event: Event, moment: datetime) -> Row:
+def _event(shown: Object, moment: datetime) -> Row:
+    event = conversion.to_stored(resources.of(type(shown)), shown)
+    assert isinstance(event, Event)
     first = age(event.firstTimestamp, moment) if event.firstTimestamp else age(event.eventTime, moment)
     last = age(event.lastTimestamp, moment) if event.lastTimestamp else first
     count = event.count or 1
@@ -238,35 +222,83 @@ def _lease(lease: Lease, moment: datetime) -> Row:
     return lease.metadata.name, lease.spec.holderIdentity or "", age(lease.metadata.creationTimestamp, moment)
 
 
+def _config_map(config: ConfigMap, moment: datetime) -> Row:
+    count = len(config.data) + len(config.binaryData)
+    return config.metadata.name, count, age(config.metadata.creationTimestamp, moment)
+
+
+def _secret(secret: Secret, moment: datetime) -> Row:
+    return secret.metadata.name, secret.type, len(secret.data), age(secret.metadata.creationTimestamp, moment)
+
+
+def _service_account(account: ServiceAccount, moment: datetime) -> Row:
+    return account.metadata.name, len(account.secrets), age(account.metadata.creationTimestamp, moment)
+
+
+def _pod_template(holder: PodTemplate, moment: datetime) -> Row:
+    names, images = _containers(holder.template.spec.containers)
+    return holder.metadata.name, names, images, str(labels.from_map(holder.template.metadata.labels)) or NONE
+
+
+def _limit_range(limits: LimitRange, moment: datetime) -> Row:
+    created = limits.metadata.creationTimestamp
+    return limits.metadata.name, UNKNOWN if created is None else created.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _resource_quota(quota: ResourceQuota, moment: datetime) -> Row:
+    status = quota.status
+    requests: list[str] = []
+    limits: list[str] = []
+    for name in sorted(status.hard):
+        shown = f"{name}: {status.used.get(name, '0')}/{status.hard[name]}"
+        (limits if name.startswith("limits") else requests).append(shown)
+    made = age(quota.metadata.creationTimestamp, moment)
+    return quota.metadata.name, ", ".join(requests), ", ".join(limits), made
+
+
+def _component_status(component: ComponentStatus, moment: datetime) -> Row:
+    healthy = next((c for c in component.conditions if c.type == "Healthy"), None)
+    if healthy is None:
+        return component.metadata.name, "Unknown", "", ""
+    status = {"True": "Healthy", "False": "Unhealthy"}.get(healthy.status, "Unknown")
+    return component.metadata.name, status, healthy.message, healthy.error
+
+
 def _any(obj: Object, moment: datetime) -> Row:
     return obj.metadata.name, age(obj.metadata.creationTimestamp, moment)
 
 
-Printer = tuple[list[dict[str, Any]], Callable[[Any, datetime], Row]]
-
-_DEFAULT: Printer = (_columns("Name|Age"), _any)
+_DEFAULT: Printer = (columns("Name|Age"), _any)
 
 _PRINTERS: dict[str, Printer] = {
-    "Pod": (_columns("Name|Ready|Status|Restarts|Age", "IP|Node|Nominated Node|Readiness Gates"), _pod),
-    "Service": (_columns("Name|Type|Cluster-IP|External-IP|Port(s)|Age", "Selector"), _service),
+    "Pod": (columns("Name|Ready|Status|Restarts|Age", "IP|Node|Nominated Node|Readiness Gates"), _pod),
+    "Service": (columns("Name|Type|Cluster-IP|External-IP|Port(s)|Age", "Selector"), _service),
     "ReplicationController": (
-        _columns(
+        columns(
             "Name|Desired|Current|Ready|Age", "Containers|Images|Selector", numbers=("Desired", "Current", "Ready")
         ),
         _replication_controller,
     ),
-    "Endpoints": (_columns("Name|Endpoints|Age"), _endpoints),
+    "Endpoints": (columns("Name|Endpoints|Age"), _endpoints),
+    "EndpointSlice": (columns("Name|AddressType|Ports|Endpoints|Age"), _endpoint_slice),
     "Node": (
-        _columns(
+        columns(
             "Name|Status|Roles|Age|Version",
             "Internal-IP|External-IP|OS-Image|Kernel-Version|Container-Runtime",
         ),
         _node,
     ),
-    "Namespace": (_columns("Name|Status|Age"), _namespace),
+    "Namespace": (columns("Name|Status|Age"), _namespace),
     "Event": (
-        _columns("Last Seen|Type|Reason|Object|Message", "Subobject|Source|First Seen|Count|Name", numbers=("Count",)),
+        columns("Last Seen|Type|Reason|Object|Message", "Subobject|Source|First Seen|Count|Name", numbers=("Count",)),
         _event,
     ),
-    "Lease": (_columns("Name|Holder|Age"), _lease),
+    "Lease": (columns("Name|Holder|Age"), _lease),
+    "ConfigMap": (columns("Name|Data|Age", numbers=("Data",)), _config_map),
+    "Secret": (columns("Name|Type|Data|Age", numbers=("Data",)), _secret),
+    "ServiceAccount": (columns("Name|Secrets|Age", numbers=("Secrets",)), _service_account),
+    "PodTemplate": (columns("Name|Containers|Images|Pod Labels"), _pod_template),
+    "LimitRange": (columns("Name|Created At"), _limit_range),
+    "ResourceQuota": (columns("Name|Request|Limit|Age"), _resource_quota),
+    "ComponentStatus": (columns("Name|Status|Message|Error"), _component_status),
 }

@@ -70,11 +70,13 @@ async def watch(
     bookmarks: bool = False,
     timeout: float | None = None,
     render: Render | None = None,
+    shown_as: Resource | None = None,
     stopping: asyncio.Event,
 ) -> AsyncGenerator[bytes, None]:
     """The lines of a watch. Raises Expired before the first line; later errors are lines themselves.
 
-    `resource_version` "" or "0" begins with the present objects as ADDED; N goes on after revision N.
+    `resource_version` "" or "0" begins with the present objects as ADDED; N goes on after revision N. Bookmarks are of
+    the kind `shown_as`.
     """
     objects = cache.of(resource)
     prefix = keys.object_key(resource, namespace, name) if name else keys.prefix(resource, namespace)
@@ -96,7 +98,7 @@ async def watch(
         cache, resource, prefix, bool(name), match, cursor, seen, start,
         initial_end=bool(send_initial_events), bookmarks=bookmarks,
         timeout=random.uniform(*DEFAULT_TIMEOUT) if timeout is None else timeout,
-        render=render, stopping=stopping,
+        render=render, shown_as=shown_as or resource, stopping=stopping,
     )  # fmt: skip
 
 
@@ -114,6 +116,7 @@ async def _stream(
     bookmarks: bool,
     timeout: float,
     render: Render | None,
+    shown_as: Resource,
     stopping: asyncio.Event,
 ) -> AsyncGenerator[bytes, None]:
     objects = cache.of(resource)
@@ -124,7 +127,7 @@ async def _stream(
     if start:
         yield b"".join(event_line("ADDED", show(entry.value)) for entry in start)
     if initial_end and bookmarks:
-        yield bookmark(resource, seen, INITIAL_EVENTS_END)
+        yield bookmark(shown_as, seen, INITIAL_EVENTS_END)
     while not stopping.is_set():
         try:
             changes = objects.read(cursor)
@@ -156,11 +159,11 @@ async def _stream(
         if now >= end:
             break
         if bookmarks and now >= next_bookmark:
-            yield bookmark(resource, max(seen, cache.revision))
+            yield bookmark(shown_as, max(seen, cache.revision))
             next_bookmark = now + BOOKMARK_PERIOD
         await objects.wait(min(end, next_bookmark if bookmarks else end) - now)
     if bookmarks:
-        yield bookmark(resource, max(seen, cache.revision))
+        yield bookmark(shown_as, max(seen, cache.revision))
 
 
 def _everything(entry: Entry) -> bool:

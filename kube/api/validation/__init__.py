@@ -10,10 +10,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from kube.api import autoscaling, coordination, core
+from kube.api import authorization, autoscaling, coordination, core, discovery
 from kube.api.errors import FieldError
 from kube.api.meta import Object
-from kube.api.validation import endpoints, events, nodes, pods, replicationcontrollers, services, stored
+from kube.api.validation import (
+    configuration,
+    endpoints,
+    endpointslices,
+    events,
+    nodes,
+    pods,
+    quotas,
+    replicationcontrollers,
+    reviews,
+    services,
+    stored,
+)
 from kube.api.validation.meta import Errors, object_meta_update
 
 _NEW: dict[type[Object], Callable[[Any], Errors]] = {
@@ -25,6 +37,15 @@ _NEW: dict[type[Object], Callable[[Any], Errors]] = {
     core.Namespace: nodes.validate_namespace,
     core.Event: events.validate,
     core.Binding: pods.validate_binding,
+    discovery.EndpointSlice: endpointslices.validate,
+    authorization.SubjectAccessReview: reviews.validate,
+    authorization.SelfSubjectAccessReview: reviews.validate_self,
+    core.ConfigMap: configuration.validate_config_map,
+    core.Secret: configuration.validate_secret,
+    core.ServiceAccount: configuration.validate_service_account,
+    core.LimitRange: quotas.validate_limit_range,
+    core.ResourceQuota: quotas.validate_quota,
+    core.PodTemplate: quotas.validate_pod_template,
     coordination.Lease: events.validate_lease,
     autoscaling.Scale: events.validate_scale,
 }
@@ -37,6 +58,13 @@ _CHANGED: dict[type[Object], Callable[[Any, Any], Errors]] = {
     core.Node: nodes.validate_update,
     core.Namespace: nodes.validate_namespace_update,
     core.Event: events.validate_update,
+    discovery.EndpointSlice: endpointslices.validate_update,
+    core.ConfigMap: configuration.validate_config_map_update,
+    core.Secret: configuration.validate_secret_update,
+    core.ServiceAccount: configuration.validate_service_account_update,
+    core.LimitRange: quotas.validate_limit_range_update,
+    core.ResourceQuota: quotas.validate_quota_update,
+    core.PodTemplate: quotas.validate_pod_template_update,
     coordination.Lease: events.validate_lease_update,
 }
 
@@ -46,6 +74,7 @@ _STATUS: dict[type[Object], Callable[[Any, Any], Errors]] = {
     core.Service: services.validate_status_update,
     core.Node: nodes.validate_update,
     core.Namespace: nodes.validate_namespace_status_update,
+    core.ResourceQuota: quotas.validate_quota_status_update,
 }
 
 

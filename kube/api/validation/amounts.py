@@ -58,7 +58,8 @@ def resource_name(field: str, name: str) -> Errors:
         yield invalid(field, name, "must be a standard resource type or fully qualified")
 
 
-def _container_resource_name(field: str, name: str) -> Errors:
+def container_resource_name(field: str, name: str) -> Errors:
+    """The name of a resource that containers may ask for."""
     yield from resource_name(field, name)
     if "/" not in name:
         if name not in _CONTAINER and not name.startswith(_HUGE_PAGES):
@@ -71,10 +72,10 @@ def requirements(path: str, wanted: core.ResourceRequirements, claims: Collectio
     """Requests and limits of a container, and the pod's claims that it uses."""
     limits, requests = wanted.limits, wanted.requests
     for name, value in limits.items():
-        yield from _container_resource_name(f"{path}.limits[{name}]", name)
+        yield from container_resource_name(f"{path}.limits[{name}]", name)
         yield from amount(f"{path}.limits[{name}]", name, value)
     for name, value in requests.items():
-        yield from _container_resource_name(f"{path}.requests[{name}]", name)
+        yield from container_resource_name(f"{path}.requests[{name}]", name)
         yield from amount(f"{path}.requests[{name}]", name, value)
         if name in limits:
             order = quantity.compare(value, limits[name])

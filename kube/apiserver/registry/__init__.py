@@ -9,14 +9,19 @@ from kube.api.resources import Resource
 from kube.apiserver.cache import Cache
 from kube.apiserver.registry.others import (
     CreateOnUpdate,
+    EndpointSliceStrategy,
     NamespaceStrategy,
     NodeStrategy,
     ReplicationControllerStrategy,
+    ReturnsDeleted,
+    ServiceAccountStrategy,
     StoredOnly,
 )
 from kube.apiserver.registry.pods import PodStrategy
 from kube.apiserver.registry.services import ServiceStrategy
 from kube.apiserver.registry.strategy import Strategy
+
+_PUT_CREATES = (resources.ENDPOINTS, resources.EVENTS, resources.LEASES, resources.LIMIT_RANGES)
 
 
 def strategies(cache: Cache, service_ips: IPv4Network, node_ports: range) -> dict[Resource, Strategy]:
@@ -27,7 +32,10 @@ def strategies(cache: Cache, service_ips: IPv4Network, node_ports: range) -> dic
         resources.REPLICATION_CONTROLLERS: ReplicationControllerStrategy(resources.REPLICATION_CONTROLLERS),
         resources.NODES: NodeStrategy(resources.NODES),
         resources.NAMESPACES: NamespaceStrategy(resources.NAMESPACES),
-        **{r: CreateOnUpdate(r) for r in (resources.ENDPOINTS, resources.EVENTS, resources.LEASES)},
+        resources.ENDPOINT_SLICES: EndpointSliceStrategy(resources.ENDPOINT_SLICES),
+        resources.SERVICE_ACCOUNTS: ServiceAccountStrategy(resources.SERVICE_ACCOUNTS),
+        **{r: ReturnsDeleted(r) for r in (resources.POD_TEMPLATES, resources.RESOURCE_QUOTAS)},
+        **{r: CreateOnUpdate(r) for r in _PUT_CREATES},
     }
     special |= {resource: StoredOnly(resource) for resource in resources.STORED_ONLY}
     return {resource: special.get(resource) or Strategy(resource) for resource in resources.RESOURCES}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from kube.api import errors
-from kube.api.core import Namespace
+from kube.api.core import Namespace, ObjectReference, ServiceAccount
+from kube.api.discovery import EndpointSlice
 from kube.api.unstructured import Unstructured
 from kube.apiserver.registry.strategy import Strategy
 
@@ -19,9 +20,44 @@ class ReplicationControllerStrategy(Strategy):
 
 
 class CreateOnUpdate(Strategy):
-    """Endpoints, events and leases: what controllers write by PUT, whether it is there or not."""
+    """What a PUT writes whether it is there or not: endpoints, events, leases, limit ranges."""
 
     create_on_update = True
+
+
+class EndpointSliceStrategy(Strategy):
+    """Endpoint slices count the generations of all that they hold, labels included."""
+
+    def prepare_create(self, obj: EndpointSlice) -> None:
+        super().prepare_create(obj)
+        obj.metadata.generation = 1
+        for endpoint in obj.endpoints:
+            endpoint.deprecatedTopology = {}  # v1 cannot write it
+
+    def prepare_update(self, new: EndpointSlice, old: EndpointSlice) -> None:
+        changed = new.model_copy(update={"metadata": old.metadata}) != old
+        if changed or new.metadata.labels != old.metadata.labels:
+            new.metadata.generation = old.metadata.generation + 1
+
+
+class ReturnsDeleted(Strategy):
+    """Pod templates and quotas."""
+
+    returns_deleted = True
+
+
+class ServiceAccountStrategy(Strategy):
+    """Service accounts: of the secrets that they name, only the names are kept."""
+
+    returns_deleted = True
+
+    def prepare_create(self, obj: ServiceAccount) -> None:
+        super().prepare_create(obj)
+        obj.secrets = [ObjectReference(name=reference.name) for reference in obj.secrets]
+
+    def prepare_update(self, new: ServiceAccount, old: ServiceAccount) -> None:
+        super().prepare_update(new, old)
+        new.secrets = [ObjectReference(name=reference.name) for reference in new.secrets]
 
 
 class StoredOnly(Strategy):

@@ -236,3 +236,24 @@ def test_a_namespace_that_is_deleted_may_lose_its_finalizer() -> None:
 def test_a_node_can_give_what_it_has() -> None:
     status = defaulted(core.Node, status={"capacity": {"cpu": "4", "pods": "110"}})["status"]
     assert status["allocatable"] == {"cpu": "4", "pods": "110"}
+
+
+def test_a_secret_takes_plain_text_into_its_data() -> None:
+    made = defaulted(core.Secret, data={"a": "b2xk", "b": "Yg=="}, stringData={"a": "new", "c": "\u00e9"})
+    assert made["type"] == "Opaque"
+    assert made["data"] == {"a": "bmV3", "b": "Yg==", "c": "w6k="}
+    assert "stringData" not in made
+
+
+def test_limits_of_containers_follow_from_one_another() -> None:
+    limits = [{"type": "Container", "max": {"cpu": "2"}, "min": {"memory": "1Mi"}}, {"type": "Pod", "max": {"cpu": 4}}]
+    container, pod = defaulted(core.LimitRange, spec={"limits": limits})["spec"]["limits"]
+    assert container["default"] == {"cpu": "2"}
+    assert container["defaultRequest"] == {"cpu": "2", "memory": "1Mi"}
+    assert pod == {"type": "Pod", "max": {"cpu": "4"}}
+
+
+def test_the_pods_of_a_pod_template_are_defaulted() -> None:
+    made = defaulted(core.PodTemplate, template={"spec": {"containers": [{"name": "a", "image": "web"}]}})
+    assert made["template"]["spec"]["restartPolicy"] == "Always"
+    assert made["template"]["spec"]["containers"][0]["imagePullPolicy"] == "Always"

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from kube.api import autoscaling, core, resources
-from kube.api.meta import Object, ObjectMeta
+from kube.api import authentication, authorization, autoscaling, core, discovery, events, policy, resources
+from kube.api.meta import Model, Object, ObjectMeta
 
 WRITTEN = {
     "a container's resources": (core.Container(name="a"), {"name": "a", "resources": {}}),
@@ -57,18 +57,38 @@ EMPTY: dict[str, dict[str, Any]] = {
     },
     "Scale": {"spec": {}, "status": {"replicas": 0}},
     "Binding": {"target": {}},
+    "ComponentStatus": {},
+    "EndpointSlice": {"addressType": "", "endpoints": [], "ports": []},
+    "Eviction": {},
+    "NewerEvent": {
+        "eventTime": None,
+        "regarding": {},
+        "deprecatedSource": {},
+        "deprecatedFirstTimestamp": None,
+        "deprecatedLastTimestamp": None,
+    },
+    "SelfSubjectReview": {"status": {"userInfo": {}}},
+    "TokenReview": {"spec": {}, "status": {"user": {}}},
+    "SelfSubjectAccessReview": {"spec": {}, "status": {"allowed": False}},
+    "ConfigMap": {},
+    "Secret": {},
+    "ServiceAccount": {},
+    "PodTemplate": {"template": {"metadata": {}, "spec": {"containers": []}}},
+    "LimitRange": {"spec": {"limits": []}},
+    "ResourceQuota": {"spec": {}, "status": {}},
 }
 MODELS: dict[str, type[Object]] = {
-    **{resource.kind: resource.model for resource in resources.RESOURCES},
+    **{resource.kind: resource.model for resource in (*resources.ANSWERED, *resources.RESOURCES)},
     "Scale": autoscaling.Scale,
-    "Binding": core.Binding,
+    "Eviction": policy.Eviction,
+    "NewerEvent": events.Event,
 }
 
 
 @pytest.mark.parametrize("kind", EMPTY)
 def test_an_empty_object_writes_what_upstream_writes(kind: str) -> None:
     written = MODELS[kind](metadata=ObjectMeta(name="a")).to_dict()
-    head = {"kind": kind, "apiVersion": MODELS[kind].apiVersion, "metadata": {"name": "a"}}
+    head = {"kind": MODELS[kind].kind, "apiVersion": MODELS[kind].apiVersion, "metadata": {"name": "a"}}
     assert written == {**head, **EMPTY[kind]}
 
 
@@ -124,11 +144,17 @@ def test_a_clone_is_its_owners() -> None:
     assert pod.spec.containers == []
 
 
+GROUPS = (authentication, authorization, autoscaling, discovery, events, policy)
+
+
 def test_every_field_has_a_description() -> None:
     # The OpenAPI document and `kubectl explain` are made from them.
     missing = [
         f"{model.__name__}.{name}"
-        for model in (getattr(core, exported) for exported in core.__all__)
+        for model in [
+            *(getattr(core, exported) for exported in core.__all__),
+            *(m for group in GROUPS for m in vars(group).values() if isinstance(m, type) and issubclass(m, Model)),
+        ]
         for name, info in model.model_fields.items()
         if not info.description
     ]

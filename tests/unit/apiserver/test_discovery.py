@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import httpx
 
-from kube.api.resources import RESOURCES
+from kube.api.resources import RESOURCES, SERVED
 from kube.apiserver import swagger
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
 
 
 async def test_every_kind_of_the_table_is_discovered(http: httpx.AsyncClient) -> None:
-    for resource in RESOURCES:
+    for resource in SERVED:
         listed = (await http.get(resource.base)).json()["resources"]
         entry = next(item for item in listed if item["name"] == resource.plural)
         assert entry["kind"] == resource.kind
+        assert entry["verbs"] == sorted(resource.verbs)
         assert entry["namespaced"] is resource.namespaced
         assert {item["name"] for item in listed if item["name"].startswith(f"{resource.plural}/")} == {
             f"{resource.plural}/{sub.name}" for sub in resource.subresources
@@ -29,7 +30,7 @@ async def test_the_aggregated_form_says_the_same(http: httpx.AsyncClient) -> Non
         for group in answer.json()["items"]:
             for version in group["versions"]:
                 found |= {(group["metadata"].get("name", ""), item["resource"]) for item in version["resources"]}
-    assert found == {(resource.group, resource.plural) for resource in RESOURCES}
+    assert found == {(resource.group, resource.plural) for resource in SERVED}
     assert (await http.get("/apis")).json()["kind"] == "APIGroupList"
 
 

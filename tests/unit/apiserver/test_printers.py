@@ -10,7 +10,8 @@ import pytest
 from kube.api import resources
 from kube.api.core import Endpoints, Node, Pod, ReplicationController, Service
 from kube.api.meta import Object
-from kube.apiserver.printers import duration, pod_reason, table
+from kube.apiserver.columns import duration
+from kube.apiserver.printers import pod_reason, table
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 

@@ -1,0 +1,165 @@
+"""What is stored although nothing here acts on it yet: whoever sets it is told so, in a `Warning` header.
+
+The tables name it; when a daemon learns to act on a field or a kind, its line goes away. A field counts as set when it
+is neither empty nor false; behind a path may stand the values that ask for nothing special, because they are what
+happens anyway (`spec.os.name`: "linux").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kube.api import core, resources
+from kube.api.meta import Object
+
+Leaf = frozenset[Any]
+"""The values of a field that need no warning."""
+Tree = dict[str, "Tree | Leaf"]
+
+MOST = 20
+"""Warnings a request gets: a header has to stay small."""
+
+# The kubelet (kube/kubelet) and the scheduler (kube/scheduler) do not look at these fields of a container,
+_CONTAINER: dict[str, tuple[Any, ...]] = {
+    "envFrom": (),
+    "env.valueFrom.configMapKeyRef": (),
+    "env.valueFrom.secretKeyRef": (),
+    "lifecycle": (),
+    "livenessProbe.grpc": (),
+    "livenessProbe.terminationGracePeriodSeconds": (),
+    "readinessProbe.grpc": (),
+    "resizePolicy": (),
+    "resources.claims": (),
+    "restartPolicy": (),
+    "securityContext.allowPrivilegeEscalation": (True,),
+    "securityContext.appArmorProfile": (),
+    "securityContext.capabilities": (),
+    "securityContext.procMount": ("Default",),
+    "securityContext.readOnlyRootFilesystem": (),
+    "securityContext.seLinuxOptions": (),
+    "securityContext.seccompProfile.type": ("RuntimeDefault",),
+    "securityContext.windowsOptions": (),
+    "startupProbe.grpc": (),
+    "startupProbe.terminationGracePeriodSeconds": (),
+    "terminationMessagePath": ("/dev/termination-log",),
+    "terminationMessagePolicy": ("File",),
+    "volumeDevices": (),
+    "volumeMounts.mountPropagation": ("None",),
+    "volumeMounts.recursiveReadOnly": ("Disabled",),
+}
+
+VOLUMES = ("emptyDir", "hostPath")
+"""The kinds of volumes that the kubelet has."""
+
+# and not at these of a pod.
+_POD_SPEC: dict[str, tuple[Any, ...]] = {
+    **{f"{kind}.{field}": plain for kind in ("containers", "initContainers") for field, plain in _CONTAINER.items()},
+    **{f"volumes.{kind}": () for kind in core.VolumeSource.model_fields if kind not in VOLUMES},
+    "activeDeadlineSeconds": (),
+    "affinity": (),
+    "automountServiceAccountToken": (),
+    "ephemeralContainers": (),
+    "hostAliases": (),
+    "hostIPC": (),
+    "hostPID": (),
+    "hostUsers": (True,),
+    "imagePullSecrets": (),
+    "os.name": ("linux",),
+    "priorityClassName": (),
+    "resourceClaims": (),
+    "resources": (),
+    "runtimeClassName": (),
+    "securityContext.appArmorProfile": (),
+    "securityContext.fsGroup": (),
+    "securityContext.fsGroupChangePolicy": (),
+    "securityContext.seLinuxChangePolicy": (),
+    "securityContext.seLinuxOptions": (),
+    "securityContext.seccompProfile.type": ("RuntimeDefault",),
+    "securityContext.supplementalGroups": (),
+    "securityContext.supplementalGroupsPolicy": ("Merge",),
+    "securityContext.sysctls": (),
+    "securityContext.windowsOptions": (),
+    "serviceAccountName": ("default",),
+    "setHostnameAsFQDN": (),
+    "shareProcessNamespace": (),
+    "topologySpreadConstraints": (),
+}
+
+# The proxy (kube/proxy) does not look at these.
+_SERVICE_SPEC: dict[str, tuple[Any, ...]] = {
+    "externalTrafficPolicy": ("Cluster",),
+    "healthCheckNodePort": (),
+    "internalTrafficPolicy": ("Cluster",),
+    "loadBalancerClass": (),
+    "loadBalancerIP": (),
+    "loadBalancerSourceRanges": (),
+    "ports.protocol": ("TCP", "UDP"),
+    "trafficDistribution": (),
+    "type": ("ClusterIP", "NodePort"),  # nobody makes load balancers, nor names in a DNS
+}
+
+FIELDS: dict[type[Object], dict[str, tuple[Any, ...]]] = {
+    core.Pod: {f"spec.{field}": plain for field, plain in _POD_SPEC.items()},
+    core.ReplicationController: {f"spec.template.spec.{field}": plain for field, plain in _POD_SPEC.items()},
+    core.Service: {f"spec.{field}": plain for field, plain in _SERVICE_SPEC.items()},
+    core.ServiceAccount: {"automountServiceAccountToken": (), "imagePullSecrets": (), "secrets": ()},
+    core.Node: {"spec.configSource": ()},
+}
+
+KINDS: dict[resources.Resource, str] = {
+    resources.LIMIT_RANGES: "no admission enforces it yet",
+    resources.RESOURCE_QUOTAS: "no admission enforces it yet",
+    resources.ENDPOINT_SLICES: "the proxy reads Endpoints",
+    **dict.fromkeys(resources.STORED_ONLY, "no controller here acts on it"),
+    resources.POD_DISRUPTION_BUDGETS: "no controller here counts its pods",
+}
+"""Kinds of which nothing is acted on."""
+
+
+def warnings(obj: Object) -> list[str]:
+    """What of an object that a client wrote is only stored."""
+    resource = resources.of(type(obj))
+    if resource in KINDS:
+        return [f"{resource.api_version} {resource.kind} is stored, but {KINDS[resource]}"]
+    tree = _TREES.get(type(obj))
+    if tree is None:
+        return []
+    found = [f"{where}: stored, but nothing here acts on it yet" for where in _set(obj, tree, "")]
+    if len(found) > MOST:
+        found[MOST:] = [f"{len(found) - MOST} more fields are stored, but nothing here acts on them yet"]
+    return found
+
+
+def _set(value: Any, tree: Tree, path: str) -> Iterator[str]:
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _set(item, tree, f"{path}[{index}]")
+        return
+    for name, below in tree.items():
+        part = getattr(value, name)
+        where = f"{path}.{name}" if path else name
+        if isinstance(below, dict):
+            if part is not None:
+                yield from _set(part, below, where)
+        elif below and (isinstance(part, bool | str) or part is None):
+            if part not in (None, "") and part not in below:
+                yield f"{where}={str(part).lower() if isinstance(part, bool) else part}"
+        elif part not in (None, "", 0, [], {}):  # False is 0
+            yield where
+
+
+def _tree(paths: Mapping[str, tuple[Any, ...]]) -> Tree:
+    root: Tree = {}
+    for path, plain in paths.items():
+        *parents, last = path.split(".")
+        node = root
+        for name in parents:
+            below = node.setdefault(name, {})
+            assert isinstance(below, dict), f"{path} is below a field that is in the table itself"
+            node = below
+        node[last] = frozenset(plain)
+    return root
+
+
+_TREES: dict[type[Object], Tree] = {model: _tree(paths) for model, paths in FIELDS.items()}
