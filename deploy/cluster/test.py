@@ -25,6 +25,8 @@ from deploy.cluster.up import have_images
 SERVERS = Settings(
     run=CHECKOUT / ".run/test", node="test-servers", etcd_port=26379, etcd_peer_port=26380, shared_etcd=False
 )
+COMMANDS = {"kubectl": "kubernetes-client", "etcdctl": "etcd-client"}
+"""The commands that only tests use, and Debian's packages of them."""
 TESTS = ("tests/unit", "tests/integration", "tests/e2e")
 """In this order: what is quick to fail comes first."""
 
@@ -66,11 +68,10 @@ def test(arguments: list[str], steps: Steps, began: float) -> int:
 
 
 def install(steps: Steps) -> None:
-    """Have the packages that the cluster needs, and a kubectl."""
+    """Have the packages that the cluster needs, and those that only tests use."""
     with steps.step("packages") as step:
         packages = machine.missing_packages()
-        if not machine.which("kubectl"):
-            packages.append("kubernetes-client")
+        packages += [package for command, package in COMMANDS.items() if not machine.which(command)]
         if packages:
             machine.install(step, packages, SERVERS.logs / "apt.log")
         step.done("installed" if packages else "all here")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.api import Api, Refused, container_status, controller, is_ready, pod, web_controller
+from tests.e2e.api import Api, Manifest, Refused, container_status, controller, is_ready, pod, web_controller
 from tests.e2e.node import Node
 from tests.e2e.waiting import always, eventually
 
@@ -44,10 +44,16 @@ def test_it_scales_up_and_down_and_to_nothing(api: Api, node: Node) -> None:
 
 def test_the_scale_subresource_scales(api: Api) -> None:
     api.create("replicationcontrollers", web_controller("web", 1))
-    scale = api.get("replicationcontrollers", "web", "scale")
-    assert scale["kind"] == "Scale"
-    scale["spec"]["replicas"] = 2
-    api.send("PUT", api.path("replicationcontrollers", "web", "scale"), scale)
+
+    def scaled() -> bool:
+        """The controller writes the status at the same time: then it is a conflict, and to be tried again."""
+        scale = api.get("replicationcontrollers", "web", "scale")
+        assert scale["kind"] == "Scale"
+        scale["spec"]["replicas"] = 2
+        answer: Manifest = api.send("PUT", api.path("replicationcontrollers", "web", "scale"), scale)
+        return bool(answer["spec"]["replicas"] == 2)
+
+    eventually(scaled, "the scale is written")
     api.wait_pods("app=web", 2)
 
 
