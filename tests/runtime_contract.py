@@ -10,13 +10,16 @@ import asyncio
 import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from kube.kubelet.fake import FakeRuntime, Program
+from kube.kubelet.fake_process import Console, Script
 from kube.kubelet.runtime import (
+    STDERR,
+    STDOUT,
     Change,
     ContainerConfig,
     ContainerStatus,
@@ -24,6 +27,7 @@ from kube.kubelet.runtime import (
     ImageNotFound,
     NoSuchContainer,
     PodId,
+    Process,
     Runtime,
     RuntimeFailure,
     SandboxConfig,
@@ -67,13 +71,63 @@ EXEC_FAILS = ("sh", "-c", "echo out; exit 7")
 EXEC_HANGS = ("sleep", "30")
 EXECS: dict[tuple[str, ...], ExecResult | None] = {EXEC_FAILS: ExecResult(7, b"out\n"), EXEC_HANGS: None}
 
+CAT = ("cat",)
+BOTH = ("sh", "-c", "echo out; echo err >&2; exit 7")
+ASKS = ("sh", "-c", "trap 'stty size; exit 0' WINCH; echo ready; while :; do sleep 0.05; done")
+ABSENT = ("no-such-command",)
+FLOODS = ("sh", "-c", "head -c 3000000 /dev/zero")
+ECHOES = shell("echo ready; exec cat", Program(output=b"ready\n"))
+SERVES = shell("echo ready; while :; do echo hello | nc -l -s 127.0.0.1 -p 8080; done", Program(output=b"ready\n"))
+
+
+async def _cat(console: Console) -> int:
+    while data := await console.read():
+        await console.write(data)
+    return 0
+
+
+async def _both(console: Console) -> int:
+    await console.write(b"out\n", STDOUT)
+    await console.write(b"err\n", STDERR)
+    return 7
+
+
+async def _asks(console: Console) -> int:
+    await console.write(b"ready\r\n")
+    await console.resized.wait()
+    width, height = console.size
+    await console.write(f"{height} {width}\r\n".encode())
+    return 0
+
+
+async def _absent(console: Console) -> int:
+    await console.write(b'exec: "no-such-command": executable file not found in $PATH\r\n')
+    return 127
+
+
+async def _floods(console: Console) -> int:
+    for _ in range(30):
+        await console.write(b"\0" * 100_000)
+    return 0
+
+
+SCRIPTS: dict[tuple[str, ...], Script] = {CAT: _cat, BOTH: _both, ASKS: _asks, ABSENT: _absent, FLOODS: _floods}
+
+
+async def _hello(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"hello\n")
+
+
 _pods = itertools.count()
 
 
 def teach(fake: FakeRuntime) -> FakeRuntime:
     """Tell a fake what the suite's commands do."""
     fake.programs |= {tuple(command.words): command.program for command in COMMANDS}
+    fake.programs |= {tuple(command.words): command.program for command in (ECHOES, SERVES)}
     fake.exec_results |= EXECS
+    fake.scripts |= SCRIPTS
+    fake.ports[8080] = _hello
     return fake
 
 
@@ -104,6 +158,31 @@ async def start(runtime: Runtime, sandbox: SandboxStatus, command: Command = RUN
                 if b"ready" in line:
                     break
     return id
+
+
+@asynccontextmanager
+async def executed(
+    runtime: Runtime, id: str, command: Sequence[str], *, stdin: bool = False, tty: bool = False
+) -> AsyncIterator[Process]:
+    """A command that runs, with its output; let go of at the end."""
+    process = await runtime.start_exec(id, command, stdin=stdin, stdout=True, stderr=not tty, tty=tty)
+    async with asyncio.timeout(PATIENCE), aclosing(process):
+        yield process
+
+
+async def said(process: Process) -> dict[int, bytes]:
+    """All that a process writes, by stream."""
+    found: dict[int, bytes] = {}
+    async for stream, data in process.output():
+        found[stream] = found.get(stream, b"") + data
+    return found
+
+
+async def until_said(output: AsyncIterator[tuple[int, bytes]], words: bytes) -> None:
+    """Read until these words have come."""
+    read = b""
+    while words not in read:
+        read += (await anext(output))[1]
 
 
 async def follow(runtime: Runtime, id: str) -> AsyncGenerator[bytes, None]:
@@ -407,6 +486,119 @@ class RuntimeContract:
     async def test_a_container_that_is_gone_has_no_log(self, runtime: Runtime) -> None:
         with pytest.raises(NoSuchContainer):
             await log(runtime, "0" * 64)
+
+    # A command with its streams.
+
+    async def test_a_command_has_its_own_streams_and_exit_code(self, runtime: Runtime) -> None:
+        id = await start(runtime, await sandbox(runtime))
+        async with executed(runtime, id, BOTH) as process:
+            assert await said(process) == {STDOUT: b"out\n", STDERR: b"err\n"}
+            assert await process.exit_code() == 7
+
+    async def test_only_the_streams_that_are_asked_for_come(self, runtime: Runtime) -> None:
+        id = await start(runtime, await sandbox(runtime))
+        process = await runtime.start_exec(id, BOTH, stdin=False, stdout=False, stderr=True, tty=False)
+        async with asyncio.timeout(PATIENCE), aclosing(process):
+            assert await said(process) == {STDERR: b"err\n"}
+
+    async def test_a_command_reads_its_input_to_the_end(self, runtime: Runtime) -> None:
+        id = await start(runtime, await sandbox(runtime))
+        sent = bytes(range(256)) * 8000
+        async with executed(runtime, id, CAT, stdin=True) as process:
+
+            async def feed() -> None:
+                for at in range(0, len(sent), 30_000):
+                    await process.write(sent[at : at + 30_000])
+                await process.close_stdin()
+
+            feeding = asyncio.create_task(feed())
+            assert (await said(process))[STDOUT] == sent
+            await feeding
+            assert await process.exit_code() == 0
+
+    async def test_a_command_without_an_input_finds_it_at_its_end(self, runtime: Runtime) -> None:
+        id = await start(runtime, await sandbox(runtime))
+        async with executed(runtime, id, CAT) as process:
+            assert await said(process) == {}
+            assert await process.exit_code() == 0
+
+    async def test_much_output_comes_whole_to_a_slow_reader(self, runtime: Runtime) -> None:
+        id = await start(runtime, await sandbox(runtime))
+        async with executed(runtime, id, FLOODS) as process:
+            await asyncio.sleep(0.3)  # nobody reads, and nothing is lost or held in memory
+            assert (await said(process))[STDOUT] == b"\0" * 3_000_000
+
+    async def test_a_terminal_has_the_size_that_it_is_given(self, runtime: Runtime) -> None:
+        id = await start(runtime, await sandbox(runtime))
+        async with executed(runtime, id, ASKS, stdin=True, tty=True) as process:
+            output = process.output()
+            await until_said(output, b"ready")
+            await process.resize(123, 45)
+            await until_said(output, b"45 123\r\n")
+            assert [piece async for piece in output] == []
+            assert await process.exit_code() == 0
+
+    async def test_a_command_that_is_not_there_exits_as_a_shell_would_and_says_so(self, runtime: Runtime) -> None:
+        id = await start(runtime, await sandbox(runtime))
+        async with executed(runtime, id, ABSENT) as process:
+            assert b"executable file not found" in b"".join((await said(process)).values())
+            assert await process.exit_code() in (126, 127)
+
+    async def test_a_command_can_be_let_go_of(self, runtime: Runtime) -> None:
+        id = await start(runtime, await sandbox(runtime))
+        async with executed(runtime, id, CAT, stdin=True) as process:
+            await process.write(b"x")
+        assert (await look(runtime, id)).state is State.RUNNING
+
+    async def test_a_command_cannot_be_started_in_a_container_that_has_ended_or_is_gone(self, runtime: Runtime) -> None:
+        id = await start(runtime, await sandbox(runtime), ENDS)
+        await until(runtime, id)
+        with pytest.raises(RuntimeFailure):
+            await runtime.start_exec(id, CAT, stdin=False, stdout=True, stderr=True, tty=False)
+        with pytest.raises(NoSuchContainer):
+            await runtime.start_exec("0" * 64, CAT, stdin=False, stdout=True, stderr=True, tty=False)
+
+    # The container's own process.
+
+    async def test_one_who_is_attached_speaks_with_the_container(self, runtime: Runtime) -> None:
+        box = await sandbox(runtime)
+        id = await runtime.create_container(box.id, replace(container(box, ECHOES), stdin=True))
+        await runtime.start_container(id)
+        process = await runtime.attach(id, stdin=True, stdout=True, stderr=True)
+        async with asyncio.timeout(PATIENCE), aclosing(process):
+            output = process.output()
+            await process.write(b"hello\n")
+            await until_said(output, b"hello\n")
+        assert (await look(runtime, id)).state is State.RUNNING, "it goes on when its visitor leaves"
+
+    async def test_an_attachment_ends_with_its_container(self, runtime: Runtime) -> None:
+        id = await start(runtime, await sandbox(runtime))
+        process = await runtime.attach(id, stdin=False, stdout=True, stderr=True)
+        async with asyncio.timeout(PATIENCE), aclosing(process):
+            reading = asyncio.create_task(said(process))
+            await runtime.stop_container(id, 10)
+            await reading
+            assert await process.exit_code() is None
+
+    # Ports.
+
+    async def test_a_port_of_the_pods_loopback_can_be_reached(self, runtime: Runtime) -> None:
+        box = await sandbox(runtime)
+        await start(runtime, box, SERVES)
+        async with asyncio.timeout(PATIENCE):
+            while True:  # it says that it is ready a moment before it listens
+                try:
+                    reader, writer = await runtime.port_forward(box.id, 8080)
+                    break
+                except RuntimeFailure:
+                    await asyncio.sleep(0.05)
+            assert await reader.read() == b"hello\n"
+            writer.close()
+
+    async def test_a_port_where_nobody_listens_is_an_error_that_says_so(self, runtime: Runtime) -> None:
+        box = await sandbox(runtime)
+        with pytest.raises(RuntimeFailure, match="refused"):
+            await runtime.port_forward(box.id, 81)
 
     # Images.
 

@@ -34,6 +34,8 @@ from kube.kubelet.docker_engine import (
 )
 from kube.kubelet.docker_events import Events
 from kube.kubelet.docker_network import ensure_network
+from kube.kubelet.docker_process import DockerProcess, hijack
+from kube.kubelet.loopback import connect_to_loopback
 from kube.kubelet.runtime import (
     NODE_NAME,
     POD_UID,
@@ -45,6 +47,7 @@ from kube.kubelet.runtime import (
     Image,
     ImageNotFound,
     NoSuchContainer,
+    Process,
     RuntimeFailure,
     SandboxConfig,
     SandboxStatus,
@@ -302,6 +305,43 @@ class DockerRuntime:
             # The output may end a moment before the engine knows of the exit.
             await asyncio.sleep(pause)
             pause *= 2
+
+    async def start_exec(
+        self, container_id: str, command: Sequence[str], *, stdin: bool, stdout: bool, stderr: bool, tty: bool
+    ) -> Process:
+        id = await self._engine.call(
+            lambda client: client.exec_create(
+                container_id, list(command), stdin=stdin, stdout=stdout, stderr=stderr, tty=tty
+            )["Id"]
+        )
+        streams = await hijack(self._engine.path, f"/exec/{id}/start", {"Detach": False, "Tty": tty})
+
+        async def resize(width: int, height: int) -> None:
+            await self._engine.call(lambda client: client.exec_resize(id, height=height, width=width))
+
+        return DockerProcess(*streams, framed=not tty, resize=resize, exit_code=lambda: self._exit_code(id))
+
+    async def attach(self, container_id: str, *, stdin: bool, stdout: bool, stderr: bool) -> Process:
+        config = (await self._engine.call(lambda client: client.inspect_container(container_id)))["Config"]
+        wanted = "&".join(f"{name}={int(value)}" for name, value in (
+            ("stream", True), ("stdin", stdin), ("stdout", stdout), ("stderr", stderr)
+        ))  # fmt: skip
+        streams = await hijack(self._engine.path, f"/containers/{container_id}/attach?{wanted}", None)
+
+        async def resize(width: int, height: int) -> None:
+            await self._engine.call(lambda client: client.resize(container_id, height=height, width=width))
+
+        return DockerProcess(*streams, framed=not config["Tty"], resize=resize)
+
+    async def port_forward(self, sandbox_id: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        inspected = await self._engine.call(lambda client: client.inspect_container(sandbox_id))
+        if not inspected["State"]["Running"]:
+            raise RuntimeFailure(f"the sandbox {sandbox_id} is not running")
+        sandbox = objects.sandbox_status(inspected)
+        try:
+            return await connect_to_loopback(sandbox.pid, sandbox.ip or "127.0.0.1", port)
+        except OSError as error:
+            raise RuntimeFailure(f"connect to port {port} in the pod: {error.strerror or error}") from error
 
     async def logs(
         self,

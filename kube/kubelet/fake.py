@@ -10,13 +10,16 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kube.kubelet.changes import Changes
+from kube.kubelet.fake_process import Console, FakeProcess, Script, connected_pair
 from kube.kubelet.runtime import (
+    STDERR,
+    STDOUT,
     Change,
     ContainerConfig,
     ContainerStatus,
@@ -27,6 +30,7 @@ from kube.kubelet.runtime import (
     ImageNotFound,
     NoSuchContainer,
     PodId,
+    Process,
     RuntimeFailure,
     SandboxConfig,
     SandboxStatus,
@@ -71,6 +75,7 @@ class _Container:
     written: asyncio.Event = field(default_factory=asyncio.Event)
     """Set, and replaced, at each write."""
     timer: asyncio.TimerHandle | None = None
+    tty: bool = False
 
 
 class FakeRuntime:
@@ -99,6 +104,13 @@ class FakeRuntime:
         self.programs: dict[tuple[str, ...], Program] = {}
         self.exec_results: dict[tuple[str, ...], ExecResult | None] = {}
         """By command; None: it hangs. A command that is not here succeeds."""
+        self.scripts: dict[tuple[str, ...], Script] = {}
+        """By command: what a command with streams does. One that is not here does what `exec_results` says."""
+        self.attached: Script = _echo
+        """What a container's own process does with whoever is attached to it."""
+        self.ports: dict[int, Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]] = {}
+        """Who serves a connection to a port of any pod."""
+        self._connections: set[asyncio.Task[None]] = set()
         self.calls: deque[tuple[str, str]] = deque(maxlen=1000)
         """The latest calls that change something: the method, and the container's name."""
         self.sandbox_delay, self.create_delay = sandbox_delay, create_delay
@@ -236,7 +248,7 @@ class FakeRuntime:
             created_at=self.now(),
             labels=config.labels,
         )
-        self._containers[id] = _Container(name, status, self.programs.get(command, image))
+        self._containers[id] = _Container(name, status, self.programs.get(command, image), tty=config.tty)
         return id
 
     async def start_container(self, container_id: str) -> None:
@@ -287,15 +299,50 @@ class FakeRuntime:
 
     async def exec(self, container_id: str, command: Sequence[str], timeout: float) -> ExecResult:
         await self._enter("exec")
-        container = self._container(container_id)
-        if container.status.state is not State.RUNNING:
-            raise RuntimeFailure(f"Container {container_id} is not running")
+        self._running(container_id)
         result = self.exec_results.get(tuple(command), ExecResult(0, b""))
         if result is None:
             async with asyncio.timeout(timeout):
                 await asyncio.Event().wait()
         assert result is not None
         return result
+
+    async def start_exec(
+        self, container_id: str, command: Sequence[str], *, stdin: bool, stdout: bool, stderr: bool, tty: bool
+    ) -> Process:
+        await self._enter("start_exec")
+        self._running(container_id)
+        script = self.scripts.get(tuple(command)) or _says(self.exec_results.get(tuple(command), ExecResult(0, b"")))
+        streams = _streams(stdout, stderr)
+        return FakeProcess(script, stdin=stdin, streams=streams, tty=tty, attached=False)
+
+    async def attach(self, container_id: str, *, stdin: bool, stdout: bool, stderr: bool) -> Process:
+        await self._enter("attach")
+        container = self._running(container_id)
+        streams = _streams(stdout, stderr)
+
+        async def until_it_ends(console: Console) -> int:
+            script = asyncio.ensure_future(self.attached(console))
+            ended = asyncio.ensure_future(container.ended.wait())
+            try:
+                await asyncio.wait((script, ended), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                script.cancel()
+                ended.cancel()
+            return 0
+
+        return FakeProcess(until_it_ends, stdin=stdin, streams=streams, tty=container.tty, attached=True)
+
+    async def port_forward(self, sandbox_id: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        await self._enter("port_forward")
+        sandbox = self._sandboxes.get(sandbox_id)
+        if sandbox is None:
+            raise NoSuchContainer(f"No such container: {sandbox_id}")
+        if sandbox.status.state is not State.RUNNING:
+            raise RuntimeFailure(f"the sandbox {sandbox_id} is not running")
+        if port not in self.ports:
+            raise RuntimeFailure(f"connect to port {port} in the pod: Connection refused")
+        return await connected_pair(self.ports[port], self._connections)
 
     async def logs(
         self,
@@ -350,6 +397,8 @@ class FakeRuntime:
         for container in self._containers.values():
             if container.timer:
                 container.timer.cancel()
+        for task in list(self._connections):
+            task.cancel()
         self._changes.fail(EngineUnavailable("the runtime is closed"))
 
     # Within.
@@ -368,6 +417,12 @@ class FakeRuntime:
         if id not in self._containers:
             raise NoSuchContainer(f"No such container: {id}")
         return self._containers[id]
+
+    def _running(self, id: str) -> _Container:
+        container = self._container(id)
+        if container.status.state is not State.RUNNING:
+            raise RuntimeFailure(f"Container {id} is not running")
+        return container
 
     def _name(self, id: str) -> str:
         known: _Sandbox | _Container | None = self._sandboxes.get(id) or self._containers.get(id)
@@ -443,6 +498,28 @@ class FakeRuntime:
         if not ids:
             del self._pods[pod.uid]
         self._changes.tell(pod)
+
+
+def _streams(stdout: bool, stderr: bool) -> tuple[int, ...]:
+    return (STDOUT,) * stdout + (STDERR,) * stderr
+
+
+def _says(result: ExecResult | None) -> Script:
+    async def script(console: Console) -> int:
+        if result is None:
+            await asyncio.Event().wait()
+        assert result is not None
+        await console.write(result.output)
+        return result.exit_code
+
+    return script
+
+
+async def _echo(console: Console) -> int:
+    while data := await console.read():
+        await console.write(data)
+    await asyncio.Event().wait()
+    return 0
 
 
 def _image_id(name: str) -> str:

@@ -9,6 +9,7 @@ names and labels that let a restarted kubelet recognise its containers are made 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -213,6 +214,37 @@ class EngineUnavailable(RuntimeFailure):
     """The engine does not answer."""
 
 
+STDOUT, STDERR = 1, 2
+
+
+class Process(Protocol):
+    """A command that runs in a container, or a container's own, with the ends of its standard streams.
+
+    Whoever holds it reads its output (nothing else makes it go on once the pipes are full), and closes it.
+    """
+
+    def output(self) -> AsyncIterator[tuple[int, bytes]]:
+        """What it writes, as it comes, with STDOUT or STDERR; all is STDOUT on a terminal. Ends when the process does.
+
+        Reads no further than its consumer.
+        """
+
+    async def write(self, data: bytes) -> None:
+        """To its standard input; waits while the process is behind. Raises ConnectionError once it has ended."""
+
+    async def close_stdin(self) -> None:
+        """Its standard input is at its end."""
+
+    async def resize(self, width: int, height: int) -> None:
+        """Its terminal has another size. No error if it has none, or has ended."""
+
+    async def exit_code(self) -> int | None:
+        """What it exited with, after the output's end; None if it was attached to, and may run on."""
+
+    async def aclose(self) -> None:
+        """Let go of it. A command that still runs goes on, without a standard input."""
+
+
 class Runtime(Protocol):
     """A container engine. Any call may raise RuntimeFailure; none blocks the event loop."""
 
@@ -254,6 +286,17 @@ class Runtime(Protocol):
 
     async def exec(self, container_id: str, command: Sequence[str], timeout: float) -> ExecResult:
         """Run a command to its end. Raises TimeoutError."""
+
+    async def start_exec(
+        self, container_id: str, command: Sequence[str], *, stdin: bool, stdout: bool, stderr: bool, tty: bool
+    ) -> Process:
+        """Run a command with these of its streams. A command that cannot be run says so, and exits with 126 or 127."""
+
+    async def attach(self, container_id: str, *, stdin: bool, stdout: bool, stderr: bool) -> Process:
+        """The container's own process. On a terminal if the container was made with one."""
+
+    async def port_forward(self, sandbox_id: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect to a TCP port on the pod's loopback. Raises RuntimeFailure that says why nobody answers."""
 
     def logs(
         self,
