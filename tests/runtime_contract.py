@@ -77,7 +77,7 @@ ASKS = ("sh", "-c", "trap 'stty size; exit 0' WINCH; echo ready; while :; do sle
 ABSENT = ("no-such-command",)
 FLOODS = ("sh", "-c", "head -c 3000000 /dev/zero")
 ECHOES = shell("echo ready; exec cat", Program(output=b"ready\n"))
-SERVES = shell("echo ready; while :; do echo hello | nc -l -s 127.0.0.1 -p 8080; done", Program(output=b"ready\n"))
+SERVES = shell("echo ready; exec httpd -f -p 127.0.0.1:8080", Program(output=b"ready\n"))
 
 
 async def _cat(console: Console) -> int:
@@ -114,8 +114,9 @@ async def _floods(console: Console) -> int:
 SCRIPTS: dict[tuple[str, ...], Script] = {CAT: _cat, BOTH: _both, ASKS: _asks, ABSENT: _absent, FLOODS: _floods}
 
 
-async def _hello(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.write(b"hello\n")
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readline()
+    writer.write(b"HTTP/1.0 404 Not Found\r\n\r\n")
 
 
 _pods = itertools.count()
@@ -127,7 +128,7 @@ def teach(fake: FakeRuntime) -> FakeRuntime:
     fake.programs |= {tuple(command.words): command.program for command in (ECHOES, SERVES)}
     fake.exec_results |= EXECS
     fake.scripts |= SCRIPTS
-    fake.ports[8080] = _hello
+    fake.ports[8080] = _answer
     return fake
 
 
@@ -592,7 +593,8 @@ class RuntimeContract:
                     break
                 except RuntimeFailure:
                     await asyncio.sleep(0.05)
-            assert await reader.read() == b"hello\n"
+            writer.write(b"GET / HTTP/1.0\r\n\r\n")
+            assert (await reader.readline()).startswith(b"HTTP/1.")
             writer.close()
 
     async def test_a_port_where_nobody_listens_is_an_error_that_says_so(self, runtime: Runtime) -> None:

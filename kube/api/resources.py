@@ -108,9 +108,12 @@ PODS = Resource(
     core.Pod, "pods", "pod", "pods",
     short_names=("po",), categories=("all",),
     subresources=(
+        Subresource("attach", "PodAttachOptions", ("create", "get")),
         Subresource("binding", "Binding", ("create",)),
         Subresource("eviction", "Eviction", ("create",), group="policy", version="v1"),
+        Subresource("exec", "PodExecOptions", ("create", "get")),
         Subresource("log", "Pod", ("get",)),
+        Subresource("portforward", "PodPortForwardOptions", ("create", "get")),
         _proxy("PodProxyOptions"),
         _status("Pod"),
     ),

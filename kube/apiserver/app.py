@@ -21,6 +21,7 @@ from kube.apiserver.asgi import Receive, Scope, Send
 from kube.apiserver.discovery import Discovery
 from kube.apiserver.handlers import Handlers
 from kube.apiserver.request import Query, Request, Response, parse_path
+from kube.apiserver.upgrade import upgrade_of
 from kube.store.store import TooLarge, Unavailable
 
 log = logging.getLogger(__name__)
@@ -76,7 +77,9 @@ class Api:
             REQUESTS.labels(verb, target.plural, target.subresource, response.status).inc()
             if response.stream is None:
                 DURATION.labels(verb, target.plural).observe(time.perf_counter() - began)
-        if scope["type"] == "http":
+        if response.tunnel is not None:
+            await response.tunnel.run()
+        elif scope["type"] == "http":
             await _send(response, method, headers, receive, send)
         elif response.stream is not None:
             await websocket.send_stream(response, receive, send)
@@ -96,9 +99,10 @@ class Api:
         if method == "OPTIONS":
             return Response(b"", 200, headers=[(b"allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")])
         query = Query(scope["query_string"])
+        upgrade = upgrade_of(scope)
         watching = target.watch or query.flag("watch") or target.subresource == "log"
-        if watching:
-            return await self._handlers.handle(Request(method, path, target, query, headers))
+        if watching or upgrade is not None:
+            return await self._handlers.handle(Request(method, path, target, query, headers, upgrade=upgrade))
         if self._in_flight >= self._max_in_flight:
             raise errors.TooManyRequests("Too many requests, please try again later.", details={"retryAfterSeconds": 1})
         self._in_flight += 1

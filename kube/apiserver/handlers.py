@@ -16,7 +16,7 @@ from kube.api.core import Binding
 from kube.api.meta import DeleteOptions, Object
 from kube.api.policy import Eviction
 from kube.api.resources import Resource
-from kube.apiserver import apply, body, reviews, subresources, unacted, views
+from kube.apiserver import apply, body, reviews, streams, subresources, unacted, views
 from kube.apiserver.cache import Cache
 from kube.apiserver.components import DEPRECATED, Components
 from kube.apiserver.eviction import evict
@@ -246,6 +246,8 @@ class Handlers:
             return await self._bind(request)
         if name == "eviction":
             return await self._evict(request)
+        if name in streams.SUBRESOURCES:
+            return await streams.connect(request, self.verbs, self.nodes)
         if name == "log":
             return await subresources.log(request, self.verbs, self.nodes)
         if name == "scale":

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+import asyncio
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -14,6 +17,27 @@ ADDRESS_TYPES = ("InternalIP", "ExternalIP", "Hostname")
 """In this order a node's addresses are tried (upstream's --kubelet-preferred-address-types, less the names of DNS)."""
 
 DEFAULT_KUBELET_PORT = 10250
+
+
+CONNECT_TIMEOUT = 5.0
+UPGRADE_TIMEOUT = 30.0
+"""Seconds for a kubelet to answer a request to upgrade."""
+CHUNK = 64 * 1024
+MAX_ERROR = 1024 * 1024
+
+NOT_PASSED_ON = frozenset({b"host", b"authorization", b"content-length", b"transfer-encoding", b"cookie", b"origin"})
+"""Headers of a client that are no business of a kubelet's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upgraded:
+    """A kubelet's answer to a request to upgrade: the connection, or an ordinary answer."""
+
+    status: int
+    head: bytes
+    connection: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+    content_type: str = "text/plain"
+    body: bytes = b""
 
 
 def kubelet_url(node: Node) -> str:
@@ -58,9 +82,50 @@ class NodeClient:
             raise
         return _chunks(stack, response)
 
+    async def upgrade(self, node: Node, method: str, path: str, headers: Iterable[tuple[bytes, bytes]]) -> Upgraded:
+        """Ask the node's kubelet to give a connection up for another protocol.
+
+        Raises ServiceUnavailable when the kubelet does not answer.
+        """
+        url = kubelet_url(node)
+        address = urlsplit(url)
+        kept = [(name, value) for name, value in headers if name.lower() not in NOT_PASSED_ON]
+        lines = [f"{method} {path} HTTP/1.1".encode(), b"host: " + address.netloc.encode()]
+        lines += [name + b": " + value for name, value in kept]
+        writer = None
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                reader, writer = await asyncio.open_connection(address.hostname, address.port, limit=CHUNK)
+            async with asyncio.timeout(UPGRADE_TIMEOUT):
+                writer.write(b"\r\n".join([*lines, b"content-length: 0", b"", b""]))
+                head = await reader.readuntil(b"\r\n\r\n")
+                status = int(head.split(b" ", 2)[1])
+                if status == 101:
+                    return Upgraded(status, head, (reader, writer))
+                answer = await _refusal(status, head, reader)
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError, IndexError) as error:
+            # (TimeoutError is an OSError.)
+            if writer is not None:
+                writer.close()
+            said = str(error) or "no answer in time"
+            raise errors.ServiceUnavailable(f"{method} {errors.quote(url + path)}: {said}") from None
+        except asyncio.CancelledError:
+            if writer is not None:
+                writer.close()
+            raise
+        writer.close()
+        return answer
+
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
+
+
+async def _refusal(status: int, head: bytes, reader: asyncio.StreamReader) -> Upgraded:
+    fields = dict(line.partition(": ")[::2] for line in head.decode("latin-1").splitlines()[1:])
+    by_name = {name.lower(): value for name, value in fields.items()}
+    body = await reader.readexactly(min(int(by_name.get("content-length", "0")), MAX_ERROR))
+    return Upgraded(status, head, None, by_name.get("content-type", "text/plain"), body)
 
 
 async def _chunks(stack: AsyncExitStack, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:

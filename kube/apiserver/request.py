@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qs, unquote
 
 from kube.api import errors
+from kube.apiserver.upgrade import Tunnel, Upgrade
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,8 @@ class Request:
     query: Query
     headers: Mapping[bytes, bytes]
     body: bytes = b""
+    upgrade: Upgrade | None = None
+    """The client asks to give the connection up for another protocol, and the server can."""
 
     def header(self, name: bytes) -> str:
         return self.headers.get(name, b"").decode("latin-1")
@@ -119,10 +122,12 @@ JSON = "application/json"
 
 @dataclass(slots=True)
 class Response:
-    """An answer: a whole body, or a stream of chunks."""
+    """An answer: a whole body, a stream of chunks, or no HTTP any more."""
 
     body: bytes = b""
     status: int = 200
     content_type: str = JSON
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     stream: AsyncGenerator[bytes, None] | None = None
+    tunnel: Tunnel | None = None
+    """The connection is carried on to another server from here on."""

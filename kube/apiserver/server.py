@@ -20,6 +20,7 @@ from kube.apiserver.nodes import NodeClient
 from kube.apiserver.options import Options
 from kube.apiserver.pages import pages
 from kube.apiserver.registry import strategies
+from kube.apiserver.upgrade import HttpProtocol
 from kube.apiserver.verbs import Verbs
 from kube.store.etcd import EtcdStore
 
@@ -50,6 +51,7 @@ async def run(options: Options) -> None:
     server = Server(
         uvicorn.Config(
             App(api, pages(discovery, _checks(store, cache))),
+            http=HttpProtocol,
             log_config=None,
             access_log=False,
             lifespan="off",

@@ -1,8 +1,8 @@
 """A process in a container of a Docker engine, by the connection that the engine gives up for its streams.
 
-After the engine's `101 UPGRADED` the connection is no longer HTTP: what is sent is the standard input (its half-close is
-the input's end), and what comes is the terminal's output as it is or, without a terminal, frames that name their stream.
-It is read with asyncio, not with the `docker` package, whose sockets need a thread for each direction.
+After the engine's `101 UPGRADED` the connection is no longer HTTP: what is sent is the standard input (its half-close
+is the input's end), and what comes is the terminal's output as it is or, without a terminal, frames that name their
+stream. It is read with asyncio, not with the `docker` package, whose sockets need a thread for each direction.
 """
 
 from __future__ import annotations

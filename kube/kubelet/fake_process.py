@@ -5,51 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+from kube.kubelet.pipe import Pipe
 from kube.kubelet.runtime import STDOUT
 
 PIPE = 64 * 1024
 """Bytes that a pipe holds before its writer waits."""
-
-
-class _Pipe:
-    """Bytes one way, each piece with the number of its stream."""
-
-    def __init__(self) -> None:
-        self._pieces: deque[tuple[int, bytes]] = deque()
-        self._size = 0
-        self.closed = False
-        self._changed = asyncio.Event()
-
-    async def put(self, data: bytes, stream: int = STDOUT) -> None:
-        while self._size >= PIPE and not self.closed:
-            await self._change()
-        if self.closed:
-            raise BrokenPipeError("the other end is closed")
-        if data:
-            self._pieces.append((stream, data))
-            self._size += len(data)
-        self._changed.set()
-
-    async def get(self) -> tuple[int, bytes] | None:
-        while not self._pieces:
-            if self.closed:
-                return None
-            await self._change()
-        stream, data = self._pieces.popleft()
-        self._size -= len(data)
-        self._changed.set()
-        return stream, data
-
-    def close(self) -> None:
-        self.closed = True
-        self._changed.set()
-
-    async def _change(self) -> None:
-        self._changed = asyncio.Event() if self._changed.is_set() else self._changed
-        await self._changed.wait()
 
 
 class Console:
@@ -60,16 +22,18 @@ class Console:
         self.size = (0, 0)
         """The terminal's columns and rows."""
         self.resized = asyncio.Event()
-        self.stdin, self.out = _Pipe(), _Pipe()
+        self.stdin = Pipe(PIPE)
+        self.out = Pipe(PIPE)
+        """Each piece begins with the number of its stream."""
 
     async def read(self) -> bytes:
         """From the standard input; empty at its end."""
-        piece = await self.stdin.get()
-        return b"" if piece is None else piece[1]
+        return await self.stdin.get()
 
     async def write(self, data: bytes, stream: int = STDOUT) -> None:
         """To STDOUT or STDERR; waits while nobody reads."""
-        await self.out.put(data, STDOUT if self.tty else stream)
+        if data:
+            await self.out.put(bytes([STDOUT if self.tty else stream]) + data)
 
 
 Script = Callable[[Console], Awaitable[int]]
@@ -95,9 +59,9 @@ class FakeProcess:
             self._console.stdin.close()
 
     async def output(self) -> AsyncIterator[tuple[int, bytes]]:
-        while (piece := await self._console.out.get()) is not None:
+        while piece := await self._console.out.get():
             if piece[0] in self._streams:
-                yield piece
+                yield piece[0], piece[1:]
 
     async def write(self, data: bytes) -> None:
         await self._console.stdin.put(data)

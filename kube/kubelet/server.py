@@ -14,7 +14,7 @@ from kube.api.core import Service
 from kube.client.events import EventRecorder
 from kube.client.flags import connect
 from kube.client.informer import Informers
-from kube.kubelet import machine, node_api
+from kube.kubelet import machine, node_api, streaming
 from kube.kubelet.docker import DockerRuntime
 from kube.kubelet.fake import FakeRuntime
 from kube.kubelet.host import Host
@@ -83,7 +83,7 @@ async def run(options: Options) -> None:
                     raise RuntimeError("pods and containers have not been compared yet")
 
             checks = {"engine": engine_answers, "syncloop": pods_compared}
-            routes = node_api.routes(kubelet, runtime)
+            routes = [*node_api.routes(kubelet, runtime), *streaming.routes(kubelet, runtime)]
             async with daemon.serve_health(options.address, options.port, checks, routes), asyncio.TaskGroup() as tasks:
                 tasks.create_task(informers.run(), name="informers")
                 tasks.create_task(recorder.run(), name="events")

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
 from collections.abc import Mapping
 from typing import Protocol
 
 from kube.kubelet import spdy
+from kube.kubelet.pipe import Pipe
 
 CHUNK = 32 * 1024
 """Bytes of a data frame, at most."""
@@ -40,23 +40,18 @@ class Stream:
         self.id = id
         self.headers = headers
         self._connection = connection
-        self._chunks: deque[bytes] = deque()
-        self._buffered = 0
+        self._inbox = Pipe(BUFFER)
         self._ended = ended  # the client sends no more
         self._closed = False  # nor do we
-        self._changed = asyncio.Event()
+        self._reset = False
+        if ended:
+            self._inbox.close()
 
     async def read(self) -> bytes:
-        """What has come; empty at the end of the stream or of the connection."""
-        while not self._chunks:
-            if self._ended:
-                return b""
-            self._changed.clear()
-            await self._changed.wait()
-        data = b"".join(self._chunks)
-        self._chunks.clear()
-        self._buffered = 0
-        self._changed.set()
+        """What has come; empty when the client has said that this was all. Raises ConnectionError if it broke off."""
+        data = await self._inbox.get()
+        if not data and self._reset:
+            raise ConnectionResetError("the stream was reset")
         return data
 
     async def write(self, data: bytes) -> None:
@@ -74,13 +69,9 @@ class Stream:
             with contextlib.suppress(ConnectionError):
                 await self._connection.send(spdy.Data(self.id, b"", fin=True))
 
-    async def reset(self) -> None:
-        """The stream ends in both directions, and what was not read is dropped."""
-        if not self.over:
-            self.cut()
-            self._connection.settle(self)
-            with contextlib.suppress(ConnectionError):
-                await self._connection.send(spdy.RstStream(self.id, spdy.CANCEL))
+    def discard(self) -> None:
+        """What still comes is dropped."""
+        self._inbox.close()
 
     @property
     def over(self) -> bool:
@@ -89,20 +80,15 @@ class Stream:
     # The connection's side.
 
     async def feed(self, data: bytes, fin: bool) -> None:
-        while self._buffered >= BUFFER and not self._ended:
-            self._changed.clear()
-            await self._changed.wait()
-        if self._ended:
-            return
-        if data:
-            self._chunks.append(data)
-            self._buffered += len(data)
-        self._ended = fin
-        self._changed.set()
+        with contextlib.suppress(BrokenPipeError):  # nobody wants it
+            await self._inbox.put(data)
+        if fin:
+            self._ended = True
+            self._inbox.close()
 
     def cut(self) -> None:
-        self._ended = self._closed = True
-        self._changed.set()
+        self._ended = self._closed = self._reset = True
+        self._inbox.close()
 
 
 class Connection:

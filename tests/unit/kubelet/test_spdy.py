@@ -31,10 +31,14 @@ def whole(frames: list[spdy.Frame]) -> list[spdy.Frame]:
     out: list[spdy.Frame] = []
     for frame in frames:
         last = out[-1] if out else None
-        if isinstance(frame, spdy.Data) and isinstance(last, spdy.Data):
-            if frame.stream == last.stream and not last.fin:
-                out[-1] = spdy.Data(frame.stream, last.data + frame.data, frame.fin)
-                continue
+        if (
+            isinstance(frame, spdy.Data)
+            and isinstance(last, spdy.Data)
+            and frame.stream == last.stream
+            and not last.fin
+        ):
+            out[-1] = spdy.Data(frame.stream, last.data + frame.data, frame.fin)
+            continue
         out.append(frame)
     return [frame for frame in out if not isinstance(frame, spdy.Data) or frame.data or frame.fin]
 

@@ -1,0 +1,67 @@
+"""The subresources that are connections: pods/exec, pods/attach and pods/portforward, passed on to the pod's kubelet.
+
+(pkg/registry/core/pod/rest/subresources.go, strategy.go: ExecLocation, AttachLocation, PortForwardLocation) What the
+kubelet says against it before the connection stands is passed on as it is.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from kube.api import errors, resources
+from kube.api.core import Node, Pod
+from kube.apiserver.nodes import NodeClient
+from kube.apiserver.request import Request, Response
+from kube.apiserver.subresources import log_container
+from kube.apiserver.upgrade import Tunnel
+from kube.apiserver.verbs import Verbs
+
+SUBRESOURCES = ("exec", "attach", "portforward")
+STREAMS = {"stdin": "input", "stdout": "output", "stderr": "error", "tty": "tty"}
+"""The options' names here, and at the kubelet."""
+
+
+async def connect(request: Request, verbs: Verbs, nodes: NodeClient) -> Response:
+    """Join the client with the kubelet. Raises ApiError."""
+    target = request.target
+    pod = (await verbs.get(resources.PODS, target.namespace, target.name)).decode()
+    assert isinstance(pod, Pod)
+    path = kubelet_path(request, pod)
+    if not pod.spec.nodeName:
+        raise errors.BadRequest(f"pod {target.name} does not have a host assigned")
+    if request.upgrade is None:
+        raise errors.BadRequest("Upgrade request required")
+    try:
+        node = (await verbs.get(resources.NODES, "", pod.spec.nodeName)).decode()
+    except errors.NotFound:
+        raise errors.InternalError(
+            f'the node "{pod.spec.nodeName}" of the pod is gone: there is no one to ask'
+        ) from None
+    assert isinstance(node, Node)
+    answer = await nodes.upgrade(node, request.method, path, request.upgrade.headers)
+    if answer.connection is None:
+        return Response(answer.body, answer.status, answer.content_type)
+    return Response(status=101, tunnel=Tunnel(request.upgrade, answer.connection, answer.head))
+
+
+def kubelet_path(request: Request, pod: Pod) -> str:
+    """The same request of the node API. Raises BadRequest."""
+    target, query = request.target, request.query
+    where = f"{target.namespace}/{target.name}"
+    if target.subresource == "portforward":
+        ports = [("port", value) for value in query.all("ports")]
+        return _with_query(f"/portForward/{where}", ports)
+    container = log_container(pod, query.text("container"))
+    params = [(there, "1") for here, there in STREAMS.items() if query.flag(here)]
+    if not any(name != "tty" for name, _ in params):
+        raise errors.BadRequest("you must specify at least 1 of stdin, stdout, stderr")
+    if target.subresource == "exec":
+        command = query.all("command")
+        if not command:
+            raise errors.BadRequest("you must specify at least one command for the container")
+        params += [("command", word) for word in command]
+    return _with_query(f"/{target.subresource}/{where}/{container}", params)
+
+
+def _with_query(path: str, params: list[tuple[str, str]]) -> str:
+    return f"{path}?{urlencode(params)}" if params else path
