@@ -18,6 +18,8 @@ from kube.kubelet.runtime import STDERR, STDOUT, EngineUnavailable, NoSuchContai
 CHUNK = 64 * 1024
 PATIENCE = 30.0
 """Seconds for the engine to begin."""
+FLUSH = 1.0
+"""Seconds for a process that is let go of to take the rest of its input."""
 
 
 async def hijack(socket: str, path: str, body: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -68,6 +70,7 @@ class DockerProcess:
         self._reader, self._writer = reader, writer
         self._framed = framed
         self._resize, self._exit_code = resize, exit_code
+        self._ended = False
 
     async def output(self) -> AsyncIterator[tuple[int, bytes]]:
         try:
@@ -86,6 +89,8 @@ class DockerProcess:
                     yield (STDERR if head[0] == STDERR else STDOUT), data
         except (asyncio.IncompleteReadError, ConnectionError):
             return  # the end; or the engine's
+        finally:
+            self._ended = True
 
     async def write(self, data: bytes) -> None:
         self._writer.write(data)
@@ -103,6 +108,11 @@ class DockerProcess:
         return None if self._exit_code is None else await self._exit_code()
 
     async def aclose(self) -> None:
+        # What it has not read by its end, it never will: to wait for that to be sent would be to wait for ever.
+        if self._ended:
+            self._writer.transport.abort()
         self._writer.close()
-        with contextlib.suppress(ConnectionError):
-            await self._writer.wait_closed()
+        with contextlib.suppress(OSError):  # (TimeoutError is one)
+            async with asyncio.timeout(FLUSH):
+                await self._writer.wait_closed()
+        self._writer.transport.abort()
