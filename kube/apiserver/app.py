@@ -21,6 +21,7 @@ from kube.apiserver.asgi import Receive, Scope, Send
 from kube.apiserver.discovery import Discovery
 from kube.apiserver.handlers import Handlers
 from kube.apiserver.request import Query, Request, Response, parse_path
+from kube.apiserver.streams import SUBRESOURCES
 from kube.apiserver.upgrade import upgrade_of
 from kube.store.store import TooLarge, Unavailable
 
@@ -99,7 +100,7 @@ class Api:
         if method == "OPTIONS":
             return Response(b"", 200, headers=[(b"allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")])
         query = Query(scope["query_string"])
-        upgrade = upgrade_of(scope)
+        upgrade = upgrade_of(scope) if target.subresource in SUBRESOURCES else None
         watching = target.watch or query.flag("watch") or target.subresource == "log"
         if watching or upgrade is not None:
             return await self._handlers.handle(Request(method, path, target, query, headers, upgrade=upgrade))

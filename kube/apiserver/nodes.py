@@ -28,6 +28,9 @@ MAX_ERROR = 1024 * 1024
 NOT_PASSED_ON = frozenset({b"host", b"authorization", b"content-length", b"transfer-encoding", b"cookie", b"origin"})
 """Headers of a client that are no business of a kubelet's."""
 
+BEARER = b"base64url.bearer.authorization.k8s.io."
+"""What a browser, which can set no headers, puts its token behind, among the protocols of a WebSocket."""
+
 
 @dataclass(frozen=True, slots=True)
 class Upgraded:
@@ -89,7 +92,7 @@ class NodeClient:
         """
         url = kubelet_url(node)
         address = urlsplit(url)
-        kept = [(name, value) for name, value in headers if name.lower() not in NOT_PASSED_ON]
+        kept = [(name, _without_token(name, value)) for name, value in headers if name.lower() not in NOT_PASSED_ON]
         lines = [f"{method} {path} HTTP/1.1".encode(), b"host: " + address.netloc.encode()]
         lines += [name + b": " + value for name, value in kept]
         writer = None
@@ -119,6 +122,12 @@ class NodeClient:
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
+
+
+def _without_token(name: bytes, value: bytes) -> bytes:
+    if name.lower() != b"sec-websocket-protocol":
+        return value
+    return b", ".join(word for part in value.split(b",") if not (word := part.strip()).startswith(BEARER))
 
 
 async def _refusal(status: int, head: bytes, reader: asyncio.StreamReader) -> Upgraded:

@@ -6,7 +6,7 @@ kubelet says against it before the connection stands is passed on as it is.
 
 from __future__ import annotations
 
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from kube.api import errors, resources
 from kube.api.core import Node, Pod
@@ -31,6 +31,8 @@ async def connect(request: Request, verbs: Verbs, nodes: NodeClient) -> Response
         raise errors.BadRequest(f"pod {target.name} does not have a host assigned")
     if request.upgrade is None:
         raise errors.BadRequest("Upgrade request required")
+    if foreign_origin(request.header(b"origin"), request.header(b"host")):
+        raise errors.Forbidden("a page of another origin may not open this connection")
     try:
         node = (await verbs.get(resources.NODES, "", pod.spec.nodeName)).decode()
     except errors.NotFound:
@@ -42,6 +44,11 @@ async def connect(request: Request, verbs: Verbs, nodes: NodeClient) -> Response
     if answer.connection is None:
         return Response(answer.body, answer.status, answer.content_type)
     return Response(status=101, tunnel=Tunnel(request.upgrade, answer.connection, answer.head))
+
+
+def foreign_origin(origin: str, host: str) -> bool:
+    """Whether a browser says that a page from elsewhere asks: of WebSockets, servers must keep them out themselves."""
+    return bool(origin) and urlsplit(origin).netloc != host
 
 
 def kubelet_path(request: Request, pod: Pod) -> str:
