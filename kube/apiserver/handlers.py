@@ -247,7 +247,7 @@ class Handlers:
         if name == "eviction":
             return await self._evict(request)
         if name in streams.SUBRESOURCES:
-            return await streams.connect(request, self.verbs, self.nodes)
+            return await streams.connect(request, self.verbs, self.nodes, self.stopping)
         if name == "log":
             return await subresources.log(request, self.verbs, self.nodes)
         if name == "scale":

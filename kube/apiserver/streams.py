@@ -6,6 +6,7 @@ kubelet says against it before the connection stands is passed on as it is.
 
 from __future__ import annotations
 
+import asyncio
 from urllib.parse import urlencode, urlsplit
 
 from kube.api import errors, resources
@@ -21,7 +22,7 @@ STREAMS = {"stdin": "input", "stdout": "output", "stderr": "error", "tty": "tty"
 """The options' names here, and at the kubelet."""
 
 
-async def connect(request: Request, verbs: Verbs, nodes: NodeClient) -> Response:
+async def connect(request: Request, verbs: Verbs, nodes: NodeClient, stopping: asyncio.Event) -> Response:
     """Join the client with the kubelet. Raises ApiError."""
     target = request.target
     pod = (await verbs.get(resources.PODS, target.namespace, target.name)).decode()
@@ -43,7 +44,7 @@ async def connect(request: Request, verbs: Verbs, nodes: NodeClient) -> Response
     answer = await nodes.upgrade(node, request.method, path, request.upgrade.headers)
     if answer.connection is None:
         return Response(answer.body, answer.status, answer.content_type)
-    return Response(status=101, tunnel=Tunnel(request.upgrade, answer.connection, answer.head))
+    return Response(status=101, tunnel=Tunnel(request.upgrade, answer.connection, answer.head, stopping))
 
 
 def foreign_origin(origin: str, host: str) -> bool:

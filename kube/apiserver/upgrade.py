@@ -117,6 +117,8 @@ class Tunnel:
     server: Pair
     head: bytes
     """The server's answer to the upgrade, as it gave it."""
+    stopping: asyncio.Event
+    """Set when the apiserver stops, and its tunnels with it."""
 
     async def run(self) -> None:
         """Carry bytes both ways until both sides have ended, or one has, and the other does not follow."""
@@ -130,13 +132,15 @@ class Tunnel:
                 client_writer.write(self.head)
                 down = asyncio.create_task(_carry(server_reader, client_writer), name="tunnel-down")
                 up = asyncio.create_task(_carry(client_reader, server_writer), name="tunnel-up")
+                stopping = asyncio.create_task(self.stopping.wait())
                 try:
-                    await asyncio.wait((down, up), return_when=asyncio.FIRST_COMPLETED)
-                    await asyncio.wait((down, up), timeout=LINGER)
+                    await asyncio.wait((down, up, stopping), return_when=asyncio.FIRST_COMPLETED)
+                    if not stopping.done():
+                        await asyncio.wait((down, up), timeout=LINGER)
                 finally:
-                    for task in (down, up):
+                    for task in (down, up, stopping):
                         task.cancel()
-                    await asyncio.gather(down, up, return_exceptions=True)
+                    await asyncio.gather(down, up, stopping, return_exceptions=True)
             finally:
                 client_writer.close()
         finally:
