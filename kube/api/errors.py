@@ -21,6 +21,7 @@ class ApiError(Exception):
         super().__init__(message)
         self.message = message
         self.details = details or {}
+        self._shows_details = details is not None
 
     def to_dict(self) -> dict[str, Any]:
         """The `Status` object, as JSON-ready data."""
@@ -34,7 +35,7 @@ class ApiError(Exception):
         }
         if not self.reason:
             del status["reason"]
-        if self.details:
+        if self.details or self._shows_details:
             status["details"] = self.details
         status["code"] = self.code
         return status
@@ -203,6 +204,16 @@ def _qualified(plural: str, group: str) -> str:
 def not_found(plural: str, name: str, group: str = "") -> NotFound:
     """`pods "x" not found`"""
     return NotFound(f'{_qualified(plural, group)} "{name}" not found', details=_details(name, plural, group))
+
+
+def no_such_path() -> NotFound:
+    """The path names nothing that is served. The empty details are upstream's, and clients look into them."""
+    return NotFound("the server could not find the requested resource", details={})
+
+
+def no_such_method() -> MethodNotAllowed:
+    """What the path names cannot be used so."""
+    return MethodNotAllowed("the server does not allow this method on the requested resource", details={})
 
 
 def already_exists(plural: str, name: str, group: str = "") -> AlreadyExists:

@@ -95,7 +95,7 @@ class Api:
             accept = headers.get(b"accept", b"").decode("latin-1")
             found = self._discovery.find(path, accept)
             if found is None:
-                raise errors.NotFound("the server could not find the requested resource")
+                raise errors.no_such_path()
             return found
         if method == "OPTIONS":
             return Response(b"", 200, headers=[(b"allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")])

@@ -52,7 +52,7 @@ class Handlers:
         target = request.target
         resource = resources.by_plural(target.group, target.version, target.plural)
         if resource is None or (target.namespace and not resource.namespaced):
-            raise errors.NotFound("the server could not find the requested resource")
+            raise errors.no_such_path()
         if resource in resources.ANSWERED:
             return await self._answered(request, resource)
         if target.subresource:
@@ -68,7 +68,7 @@ class Handlers:
         else:
             verb = {"POST": self._create, "DELETE": self._delete_collection}.get(request.method)
         if verb is None:
-            raise errors.MethodNotAllowed("the server does not allow this method on the requested resource")
+            raise errors.no_such_method()
         return await verb(request, resource)
 
     # Reads
@@ -235,13 +235,13 @@ class Handlers:
         target, name = request.target, request.target.subresource
         known = next((sub for sub in resource.subresources if sub.name == name), None)
         if known is None:
-            raise errors.NotFound("the server could not find the requested resource")
+            raise errors.no_such_path()
         _need_namespace(target, resource)
         if name == "proxy":
             return await relay(request, resource, self.verbs, self.nodes.session)
         verb = {"GET": "get", "HEAD": "get", "PUT": "update", "PATCH": "patch", "POST": "create"}.get(request.method)
         if verb not in known.verbs:
-            raise errors.MethodNotAllowed("the server does not allow this method on the requested resource")
+            raise errors.no_such_method()
         if name == "binding":
             return await self._bind(request)
         if name == "eviction":
@@ -292,9 +292,9 @@ class Handlers:
         reads = request.method in ("GET", "HEAD")
         verb = ("get" if target.name else "list") if reads else "create" if request.method == "POST" else ""
         if target.subresource or (target.name and not reads):
-            raise errors.NotFound("the server could not find the requested resource")
+            raise errors.no_such_path()
         if verb not in resource.verbs or target.watch or request.query.flag("watch"):
-            raise errors.MethodNotAllowed("the server does not allow this method on the requested resource")
+            raise errors.no_such_method()
         _need_namespace(target, resource)
         if resource is resources.COMPONENT_STATUSES:
             return await self._component_statuses(request, resource)
@@ -413,7 +413,7 @@ def _plain(obj: Object, request: Request) -> Response:
 
 def _need_namespace(target: Target, resource: Resource) -> None:
     if resource.namespaced and not target.namespace:
-        raise errors.MethodNotAllowed("the server does not allow this method on the requested resource")
+        raise errors.no_such_method()
 
 
 def _check_namespace(obj: Object, target: Target) -> None:

@@ -75,8 +75,7 @@ def pages(discovery: Discovery, checks: Mapping[str, daemon.Check]) -> FastAPI:
     @app.exception_handler(HTTPException)
     async def status(request: Request, error: HTTPException) -> Response:
         """A path or method that nobody serves: a `Status`, as everywhere."""
-        cls = errors.MethodNotAllowed if error.status_code == 405 else errors.NotFound
-        text = "the server could not find the requested resource"
-        return JSONResponse(cls(text).to_dict(), error.status_code)
+        answer = errors.no_such_method() if error.status_code == 405 else errors.no_such_path()
+        return JSONResponse(answer.to_dict(), answer.code)
 
     return app

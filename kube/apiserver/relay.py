@@ -107,7 +107,7 @@ async def address_of(request: Request, resource: Resource, verbs: Verbs) -> tupl
         case Node():
             return wanted, kubelet_url(obj)
         case _:
-            raise errors.MethodNotAllowed("the server does not allow this method on the requested resource")
+            raise errors.no_such_method()
 
 
 async def relay(request: Request, resource: Resource, verbs: Verbs, session: aiohttp.ClientSession) -> Response:
