@@ -18,8 +18,8 @@ from pathlib import Path
 
 from deploy.cluster import engine, machine
 from deploy.cluster.settings import Settings
-from deploy.cluster.steps import Failed, Steps, last_lines
-from deploy.cluster.supervisor import Program, Supervisor
+from deploy.cluster.steps import Failed, Step, Steps, last_lines
+from deploy.cluster.supervisor import Program, Supervisor, kill_marked, marked
 
 APISERVER, SCHEDULER, CONTROLLER_MANAGER = "kube-apiserver", "kube-scheduler", "kube-controller-manager"
 KUBELET, PROXY = "kubelet", "kube-proxy"
@@ -41,6 +41,7 @@ class Cluster:
         self.supervisor = Supervisor(settings.run)
         self.programs = {program.name: program for program in programs(settings)}
         self._started: list[str] = []
+        self._started_engine = False
 
     # -- start
 
@@ -48,15 +49,17 @@ class Cluster:
     def undone_on_failure(self) -> Iterator[None]:
         """What is started inside is stopped again when the block fails."""
         ran_before = self.supervisor.running()
-        self._started = []
+        self._started, self._started_engine = [], False
         try:
             yield
         except BaseException:
-            if not ran_before and {KUBELET, DOCKERD} & set(self._started):
+            if KUBELET in self._started and not ran_before:
                 self.stop()  # there may be containers
             else:
                 for name in reversed(self._started):
                     self.supervisor.stop_program(name)
+                if self._started_engine:
+                    self._stop_engine()
                 if not ran_before:
                     self.supervisor.shutdown()
             raise
@@ -96,6 +99,7 @@ class Cluster:
             step.done(f"{engine.version()} started")
 
     def _start_engine(self, by: str) -> None:
+        self._started_engine = True
         self._docker_note.write_text(by)
         if by == "systemd":
             result = subprocess.run(["systemctl", "start", "docker"], capture_output=True, text=True)
@@ -170,37 +174,51 @@ class Cluster:
             stopped = [name for name in (*reversed(DAEMONS), ETCD) if self.supervisor.has(name)]
             for name in stopped:
                 self.supervisor.stop_program(name)
+            if not self.supervisor.running():
+                stopped = sorted({name for _, name in marked(settings.run)})
+                kill_marked(settings.run)
             step.done(f"stopped {', '.join(stopped)}" if stopped else "none runs")
-        started_by = self._docker_note.read_text() if self._docker_note.exists() else ""
         with self.steps.step("node") as step:
-            if started_by and not engine.version():  # only an engine that runs can remove its containers
-                if started_by == "supervisor":
-                    self.supervisor.start(list(self.programs.values()))
-                self._start_engine(started_by)
-            if engine.version():
+            if self._revive_engine(step):
                 count = engine.remove_node(settings.node, settings.pod_network)
                 if purge:
                     engine.remove_images()
                 step.done(f"{count} containers removed, network {settings.pod_network} gone")
-            else:
-                step.done("no Docker answers, so there are no containers to remove")
             if settings.log(PROXY).exists():  # its proxy ran: the chains are not another cluster's
                 remove_rules()
             unmount_below(settings.run)
         with self.steps.step("docker") as step:
-            if started_by:
-                others = engine.stop_all_containers()
-                if started_by == "systemd":
-                    subprocess.run(["systemctl", "stop", "docker.service", "docker.socket"], check=False)
-                for name in (DOCKERD, CONTAINERD):
-                    self.supervisor.stop_program(name)
+            if self._docker_note.exists():
+                others = engine.stop_all_containers() if engine.version() else []
+                self._stop_engine()
                 step.done("stopped" + (f", with what else ran in it: {', '.join(others)}" if others else ""))
             else:
                 step.done("not started by us: left as it is")
         self.supervisor.shutdown()
-        self._docker_note.unlink(missing_ok=True)
         if purge:
             shutil.rmtree(settings.run, ignore_errors=True)
+
+    def _revive_engine(self, step: Step) -> bool:
+        """Whether Docker answers. One that is ours, but dead, is started again: only it can remove its containers."""
+        if not engine.version() and self._docker_note.exists():
+            try:
+                self.supervisor.start(list(self.programs.values()))
+                self._start_engine(self._docker_note.read_text())
+            except Failed as failure:
+                step.say(f"its containers cannot be removed: {failure}")
+                return False
+        if not engine.version():
+            step.say("no Docker answers, so there are no containers to remove")
+            return False
+        return True
+
+    def _stop_engine(self) -> None:
+        """Stop the engine that we started."""
+        if self._docker_note.read_text() == "systemd":
+            subprocess.run(["systemctl", "stop", "docker.service", "docker.socket"], check=False)
+        for name in (DOCKERD, CONTAINERD):
+            self.supervisor.stop_program(name)
+        self._docker_note.unlink()
 
     @property
     def _docker_note(self) -> Path:

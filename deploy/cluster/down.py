@@ -24,8 +24,8 @@ def main() -> None:
         machine.require_root("deploy/down")
         with exclusive(settings.run):
             cluster = Cluster(settings, Steps())
-            foreign_etcd = machine.taken(settings.etcd_port) and not cluster.supervisor.has(ETCD)
             cluster.stop(purge=args.purge)
+            foreign_etcd = machine.taken(settings.etcd_port)
     except Failed as failure:
         sys.exit(f"deploy/down: {failure}")
     if foreign_etcd:
