@@ -10,6 +10,7 @@ import asyncio
 import gzip
 import logging
 import time
+import zlib
 
 import orjson
 from fastapi import FastAPI
@@ -133,12 +134,16 @@ async def _read_body(receive: Receive, headers: dict[bytes, bytes]) -> bytes:
             break
     content = b"".join(parts)
     if headers.get(b"content-encoding", b"") == b"gzip":
+        # No more than the limit is ever unpacked, however much there is.
+        unpacking = zlib.decompressobj(zlib.MAX_WBITS | 16)
         try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError) as error:
+            content = unpacking.decompress(content, MAX_BODY + 1)
+        except zlib.error as error:
             raise errors.BadRequest(f"the body is not valid gzip: {error}") from None
         if len(content) > MAX_BODY:
             raise too_large
+        if not unpacking.eof:
+            raise errors.BadRequest("the body is not valid gzip: it ends too early")
     return content
 
 

@@ -55,7 +55,23 @@ def _yaml(body: bytes) -> dict[str, Any]:
     if not isinstance(documents[0], dict):
         raise errors.BadRequest("the body of the request is not an object")
     document: dict[str, Any] = documents[0]
+    _check_unfolded(document, len(body))
     return document
+
+
+def _check_unfolded(document: object, length: int) -> None:
+    """Refuse what aliases blow up: each is a reference now, and would be a copy from here on."""
+    left = 10 * length + 1000
+    waiting: list[object] = [document]
+    while waiting:
+        node = waiting.pop()
+        left -= 1
+        if left < 0:
+            raise errors.BadRequest("the body of the request is not valid YAML: document contains excessive aliasing")
+        if isinstance(node, dict):
+            waiting += node.values()
+        elif isinstance(node, list):
+            waiting += node
 
 
 def without_nulls(data: Any) -> Any:
