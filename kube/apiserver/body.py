@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from kube.api import decode, errors
+from kube.api import decode, errors, protobuf
 from kube.api.meta import Model
 
 YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml")
@@ -33,10 +33,12 @@ def parse(body: bytes, content_type: str, model: type[Model]) -> dict[str, Any]:
         data = decode.load(model, body)
     elif content_type in YAML_TYPES or content_type == CURL_DEFAULT:
         data = decode.load(model, body) if body.lstrip()[:1] in b"{[" else _yaml(body)
+    elif content_type == protobuf.MEDIA_TYPE:
+        data = protobuf.decode(body, model)
     else:
         raise errors.UnsupportedMediaType(
             "the body of the request was in an unknown format - accepted media types include: "
-            "application/json, application/yaml"
+            f"application/json, application/yaml, {protobuf.MEDIA_TYPE}"
         )
     result: dict[str, Any] = without_nulls(data)
     return result
