@@ -1,8 +1,8 @@
 """Kubernetes' protobuf form of objects, read into the data that their JSON would be.
 
-Typed Go clients write it: kubectl since 1.32 for `create deployment` and the like, Kubernetes' own daemons always. A body
-is four magic bytes and an envelope (runtime.Unknown) that names the kind and holds the object's message. Which fields
-the messages have is data: protobuf_fields.txt, read at the first protobuf body.
+Typed Go clients write it: kubectl since 1.32 for `create deployment` and the like, Kubernetes' own daemons always. A
+body is four magic bytes and an envelope (runtime.Unknown) that names the kind and holds the object's message. Which
+fields the messages have is data: protobuf_fields.txt, read at the first protobuf body.
 
 Go writes every field that is no pointer, zero or not, and only the struct tags tell which zeros its JSON leaves out;
 that is what the table's ! is for, so that a kind that is only stored is stored the same from both forms. Unknown fields
@@ -13,7 +13,6 @@ are skipped, as Go's decoder does. Messages cannot nest deeper than the table do
 
 from __future__ import annotations
 
-import struct
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -30,7 +29,8 @@ from kube.api.meta import Model, Object
 MEDIA_TYPE = "application/vnd.kubernetes.protobuf"
 MAGIC = b"k8s\0"
 
-_VARINT, _FIXED64, _BYTES, _GROUP, _END_GROUP, _FIXED32 = range(6)
+_VARINT, _BYTES = 0, 2
+"""Wire types."""
 _INTEGERS = ("bool", "int32", "int64")
 _TEXTS = ("string", "bytes", "blob")
 INLINE = "&"
@@ -233,7 +233,7 @@ def _value(type_: str, data: bytes, at: int, end: int, before: Any) -> Any:
             return (value if type_ == "string" else b64encode(value)).decode()
         except UnicodeDecodeError:
             raise Malformed(f"a string that is not UTF-8 at byte {at}") from None
-    convert = _CONVERTED.get(type_)
+    convert = CONVERTED.get(type_)
     if convert is not None:
         return convert(_message(type_, data, at, end))
     content: dict[str, Any] = {} if before is None else before
@@ -270,16 +270,16 @@ def _skip(wire: int, data: bytes, at: int, end: int) -> int:
         match wire:
             case 0:  # a varint
                 _, at = _varint(data, at, end)
-            case 1:
-                at += struct.calcsize("<q")
+            case 1:  # 64 bits
+                at += 8
             case 2:  # bytes
                 _, at = _length(data, at, end)
             case 3:  # a group begins
                 depth += 1
             case 4 if depth:  # and ends
                 depth -= 1
-            case 5:
-                at += struct.calcsize("<i")
+            case 5:  # 32 bits
+                at += 4
             case _:
                 raise Malformed(f"wire type {wire} before byte {at}")
         if at > end:
@@ -326,7 +326,7 @@ def _items(parts: Mapping[str, list[str]]) -> list[str]:
     return parts.get("items", [])
 
 
-_CONVERTED: dict[str, Callable[[dict[str, Any]], Any]] = {
+CONVERTED: dict[str, Callable[[dict[str, Any]], Any]] = {
     "meta.Time": lambda parts: _moment(parts, micro=False),
     "meta.MicroTime": lambda parts: _moment(parts, micro=True),
     "meta.FieldsV1": _json,

@@ -1,7 +1,8 @@
 """How an answer is shown: as the object, as a Table (kubectl get), or as its metadata alone; in JSON or YAML.
 
-The client names what it takes in `Accept`, best first; the first that we can make is taken. Protobuf is not made here,
-and every client that asks for it takes JSON, too. (apiserver/pkg/endpoints/handlers/{negotiation,response.go})
+The client names what it takes in `Accept`, best first; the first that we can make is taken. Protobuf is only read
+(body.py), not made, and every client that asks for it takes JSON, too.
+(apiserver/pkg/endpoints/handlers/{negotiation,response.go})
 """
 
 from __future__ import annotations

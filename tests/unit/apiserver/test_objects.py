@@ -396,9 +396,40 @@ async def test_the_first_form_that_can_be_made_is_taken(
     assert answer.headers["content-type"] == media_type
 
 
-async def test_a_protobuf_body_is_refused(http: httpx.AsyncClient) -> None:
+@pytest.mark.parametrize(
+    ("method", "path", "content", "code"),
+    [
+        ("POST", "/api/v1/namespaces", b"k8s\0\x12\x05\x0a\x03\x0a\x01n", 201),
+        ("POST", PODS, b"k8s\0", 422),
+        ("POST", PODS, b'{"metadata":{"name":"p"}}', 400),
+        ("POST", PODS, b"k8s\0\x0a\x05\x12\x03Foo", 415),
+        ("PUT", "/api/v1/namespaces/default", b"k8s\0\x12\x0b\x0a\x09\x0a\x07default", 200),
+        ("DELETE", "/api/v1/namespaces/default", b"k8s\0\x0a\x0f\x12\x0dDeleteOptions\x12\x05\x2a\x03All", 403),
+        ("PATCH", "/api/v1/namespaces/default", b"k8s\0", 415),
+    ],
+    ids=[
+        "creates",
+        "an empty pod",
+        "JSON under its name",
+        "an unknown kind",
+        "replaces",
+        "is not deleted",
+        "is no patch",
+    ],
+)
+async def test_a_protobuf_body(http: httpx.AsyncClient, method: str, path: str, content: bytes, code: int) -> None:
     headers = {"content-type": "application/vnd.kubernetes.protobuf"}
-    assert (await http.post(PODS, content=b"k8s\0", headers=headers)).status_code == 415
+    answer = await http.request(method, path, content=content, headers=headers)
+    assert answer.status_code == code, answer.text
+    assert answer.json()["kind"] in ("Namespace", "Status"), "JSON"
+
+
+async def test_delete_options_in_protobuf_are_obeyed(http: httpx.AsyncClient) -> None:
+    await http.post(PODS, json=pod("a"))
+    headers = {"content-type": "application/vnd.kubernetes.protobuf"}
+    content = b"k8s\0\x0a\x0f\x12\x0dDeleteOptions\x12\x07\x12\x05\x0a\x03abc"
+    answer = await http.request("DELETE", f"{PODS}/a", content=content, headers=headers)
+    assert answer.status_code == 409, "the precondition names another uid"
 
 
 async def test_curl_shows_indented_json(http: httpx.AsyncClient) -> None:
