@@ -109,6 +109,7 @@ class Cluster:
             (self.settings.run / CONTAINERD_CONFIG).write_text(
                 'version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
             )
+            engine.forget_dead_pid()
             for name in (CONTAINERD, DOCKERD):
                 self._started.append(name)
                 self.supervisor.start_program(name)

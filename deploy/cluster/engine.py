@@ -21,6 +21,7 @@ from deploy.cluster.steps import Failed
 from kube.kubelet.runtime import NODE_NAME
 
 SOCKET = Path("/var/run/docker.sock")
+PID_FILE = Path("/var/run/docker.pid")
 IMAGES = ("kube/pause", "kube/web")
 
 
@@ -41,6 +42,19 @@ def version() -> str:
         return ""
     finally:
         connection.close()
+
+
+def forget_dead_pid() -> None:
+    """Remove dockerd's pid file if it names no dockerd that lives.
+
+    dockerd refuses to start while the pid exists, though it be another's, or that of a dockerd killed and not yet reaped.
+    """
+    try:
+        status = Path(f"/proc/{int(PID_FILE.read_text())}/status").read_text()
+    except (OSError, ValueError):
+        status = ""
+    if not status.startswith("Name:\tdockerd\n") or "State:\tZ" in status:
+        PID_FILE.unlink(missing_ok=True)
 
 
 def client() -> docker.DockerClient:
