@@ -19,7 +19,7 @@ from pathlib import Path
 from deploy.cluster import engine, machine
 from deploy.cluster.settings import Settings
 from deploy.cluster.steps import Failed, Step, Steps, last_lines
-from deploy.cluster.supervisor import Program, Supervisor, kill_marked, marked
+from deploy.cluster.supervisor import Program, Supervisor, kill_marked
 
 APISERVER, SCHEDULER, CONTROLLER_MANAGER = "kube-apiserver", "kube-scheduler", "kube-controller-manager"
 KUBELET, PROXY = "kubelet", "kube-proxy"
@@ -176,8 +176,7 @@ class Cluster:
             for name in stopped:
                 self.supervisor.stop_program(name)
             if not self.supervisor.running():
-                stopped = sorted({name for _, name in marked(settings.run)})
-                kill_marked(settings.run)
+                stopped = kill_marked(settings.run)
             step.done(f"stopped {', '.join(stopped)}" if stopped else "none runs")
         with self.steps.step("node") as step:
             if self._revive_engine(step):

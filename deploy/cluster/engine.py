@@ -47,7 +47,8 @@ def version() -> str:
 def forget_dead_pid() -> None:
     """Remove dockerd's pid file if it names no dockerd that lives.
 
-    dockerd refuses to start while the pid exists, though it be another's, or that of a dockerd killed and not yet reaped.
+    dockerd refuses to start while the pid exists, though it be another's, or that of a dockerd that was killed and is not
+    reaped yet.
     """
     try:
         status = Path(f"/proc/{int(PID_FILE.read_text())}/status").read_text()

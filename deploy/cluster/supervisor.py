@@ -228,19 +228,21 @@ def marked(run: Path | None = None) -> Iterator[tuple[int, str]]:
             yield int(entry.name), name
 
 
-def kill_marked(run: Path) -> None:
-    """End what an earlier supervisord of this directory left running; SIGTERM, then SIGKILL.
+def kill_marked(run: Path) -> list[str]:
+    """End what an earlier supervisord of this directory left running: SIGTERM, then SIGKILL. The names of what was.
 
     The shims that hold Docker's containers are left: a container ends when Docker removes it.
     """
+
+    def left() -> dict[int, str]:
+        return {pid: name for pid, name in marked(run) if not name.startswith("containerd-shim")}
+
+    found = left()
     for number, seconds in ((signal.SIGTERM, 15.0), (signal.SIGKILL, 5.0)):
         deadline = time.monotonic() + seconds
-        first = True
-        while left := [pid for pid, name in marked(run) if not name.startswith("containerd-shim")]:
-            for pid in left if first else []:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, number)
-            first = False
-            if time.monotonic() > deadline:
-                break
+        for pid in left():
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+        while left() and time.monotonic() < deadline:
             time.sleep(0.05)
+    return sorted(set(found.values()))
