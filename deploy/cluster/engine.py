@@ -47,8 +47,7 @@ def version() -> str:
 def forget_dead_pid() -> None:
     """Remove dockerd's pid file if it names no dockerd that lives.
 
-    dockerd refuses to start while the pid exists, though it be another's, or that of a dockerd that was killed and is not
-    reaped yet.
+    dockerd refuses to start while the pid exists, though it be another's, or a killed dockerd's that nobody has reaped.
     """
     try:
         status = Path(f"/proc/{int(PID_FILE.read_text())}/status").read_text()
