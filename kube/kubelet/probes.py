@@ -276,7 +276,9 @@ class PodProbes:
                 if kind == "startup" and tally.verdict:
                     probed.has_started.set()
                 self._changed()
-            if answer.success is False or (answer.success is None and answer.message):
+            # Until it was ready a container is asked more often than it should be: that is no news.
+            asked_early = pause < period and not tally.verdict
+            if not asked_early and (answer.success is False or (answer.success is None and answer.message)):
                 verb = "errored" if answer.success is None else "failed"
                 message = f"{kind.capitalize()} probe {verb}: {answer.message}"
                 begun.events.container(container, "Warning", "Unhealthy", message)

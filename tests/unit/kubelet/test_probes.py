@@ -174,6 +174,16 @@ async def test_a_container_that_is_not_ready_yet_is_asked_soon_again(node: FakeN
 
 
 @pytest.mark.looptime
+async def test_what_is_asked_early_is_no_event_until_its_regular_time(node: FakeNode) -> None:
+    node.answers.answers["main"] = Answer(False, "starting")
+    await node.create("web", container(readinessProbe={"exec": {"command": ["x"]}, "periodSeconds": 10}))
+    await asyncio.sleep(9)
+    assert "Unhealthy" not in node.recorder.reasons()
+    await asyncio.sleep(20)
+    assert "Unhealthy" in node.recorder.reasons()
+
+
+@pytest.mark.looptime
 async def test_probes_end_with_their_container(node: FakeNode) -> None:
     probe = {"exec": {"command": ["x"]}, "periodSeconds": 1}
     await node.create("web", container(livenessProbe=probe, readinessProbe=probe))
