@@ -40,10 +40,20 @@ class TestKubernetes:
     def test_objects_are_created_read_patched_and_deleted(self, core: Any, api: Api) -> None:
         core.create_namespaced_replication_controller(api.namespace, web_controller("web", 1))
         api.wait_pods("app=web", 1)
-        rc = core.read_namespaced_replication_controller("web", api.namespace)
-        assert rc.spec.replicas == 1
-        rc.spec.replicas = 2
-        core.replace_namespaced_replication_controller("web", api.namespace, rc)
+
+        def double() -> bool:
+            rc = core.read_namespaced_replication_controller("web", api.namespace)
+            assert rc.spec.replicas == 1
+            rc.spec.replicas = 2
+            try:
+                core.replace_namespaced_replication_controller("web", api.namespace, rc)
+            except kubernetes.client.ApiException as refused:
+                if refused.status != 409:
+                    raise
+                return False  # its controller has written the status meanwhile
+            return True
+
+        eventually(double, "the controller is replaced")
         api.wait_pods("app=web", 2)
         core.patch_namespaced_replication_controller_scale("web", api.namespace, {"spec": {"replicas": 0}})
         eventually(lambda: not core.list_namespaced_pod(api.namespace, label_selector="app=web").items, "no pods")
