@@ -1,4 +1,4 @@
-"""One machine's cluster: what `deploy/up`, `down`, `test` and `bench` do, and what the end-to-end tests start.
+"""One machine's cluster: what `deploy/up`, `down` and `test` do, what `deploy/bench` and the end-to-end tests start.
 
 settings.py     what a cluster is made of: directories, ports, ranges, names
 supervisor.py   supervisord: its configuration and its controls
@@ -7,5 +7,5 @@ engine.py       Docker: is it there, our images, what a node left behind
 cluster.py      start and stop etcd, dockerd and the five daemons
 example.py      deploy/examples/web.yaml, and requests to its service
 steps.py        progress on the terminal
-up.py down.py bench.py test.py    the commands
+up.py down.py test.py    the commands
 """

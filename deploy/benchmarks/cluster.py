@@ -1,32 +1,27 @@
-"""deploy/bench: measure what a person waits for, beside what it could cost at best, and print a table.
+"""A whole cluster: how long until it is up, until a pod is Ready, and what it weighs.
 
-It starts a cluster of its own (`.run/bench`, with ports, an etcd and ranges of its own) and stops it again. The floor
-of a pod is two `docker run`s, the pause container and the pod's one, in the same run.
+It starts a cluster of its own (`.run/bench/cluster`, with ports, an etcd and ranges of its own) and stops it again. The
+floor of a pod is two `docker run`s, the pause container and the pod's one, in the same run.
 """
 
 from __future__ import annotations
 
-import argparse
 import http.client
 import json
 import shutil
 import statistics
 import subprocess
-import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
 
-from deploy.cluster import machine
+from deploy.benchmarks import median, resident, row, timed
 from deploy.cluster.cluster import APISERVER, DAEMONS, ETCD, Cluster
 from deploy.cluster.example import is_ready, request
-from deploy.cluster.lock import exclusive
 from deploy.cluster.settings import CHECKOUT, Settings
 from deploy.cluster.steps import Failed, Steps
 from deploy.cluster.up import up
 
 SETTINGS = Settings(
-    run=CHECKOUT / ".run/bench",
+    run=CHECKOUT / ".run/bench/cluster",
     node="bench-node",
     service_range="10.98.0.0/16",
     pod_range="10.247.0.0/16",
@@ -45,17 +40,6 @@ TRIES = 10
 STARTS = 5
 
 
-def main() -> None:
-    """The command."""
-    argparse.ArgumentParser(prog="deploy/bench", description=__doc__).parse_args()
-    try:
-        machine.require_root("deploy/bench")
-        with exclusive(SETTINGS.run):
-            bench()
-    except Failed as failure:
-        sys.exit(f"deploy/bench: {failure}")
-
-
 def bench() -> None:
     """Measure, row by row."""
     cluster = Cluster(SETTINGS)
@@ -70,34 +54,16 @@ def bench() -> None:
         floor = median(TRIES, floor_of_a_pod)
         row("floor: two `docker run`s, pause and web (p50 of 10)", floor)
         pod = median(TRIES, post_to_ready)
-        row("one pod, POST → Ready (p50 of 10)", pod, f"{pod / floor:.2f} x floor")
-        print()
+        row("one pod, POST → Ready (p50 of 10)", pod, note=f"{pod / floor:.2f} x floor (goal 1.3)")
         for name in (*DAEMONS, ETCD):
-            print(f"{f'{name}, resident memory':<62}{resident(cluster.supervisor.pid(name)):>8.0f} MB")
+            row(f"{name}, resident memory", resident(cluster.supervisor.pid(name)), "MB")
     finally:
         cluster.stop()
 
 
 def quiet() -> Steps:
+    """Steps that print nothing."""
     return Steps(quiet=True)
-
-
-def row(what: str, seconds: float, note: str = "") -> None:
-    """A line of the table."""
-    print(f"{what:<62}{seconds:>8.2f} s   {note}".rstrip(), flush=True)
-
-
-def timed(work: Callable[[], object]) -> float:
-    """Seconds that some work takes."""
-    began = time.monotonic()
-    work()
-    return time.monotonic() - began
-
-
-def median(tries: int, measure: Callable[[int], float]) -> float:
-    """The median of some measurements, after one that does not count."""
-    measure(-1)
-    return statistics.median(measure(number) for number in range(tries))
 
 
 def cold_starts(cluster: Cluster) -> tuple[float, float]:
@@ -151,13 +117,3 @@ def post_to_ready(number: int) -> float:
     watch.close()
     request("DELETE", f"{pods}/{name}", {"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0})
     return seconds
-
-
-def resident(pid: int) -> float:
-    """Megabytes of a process in memory."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
-
-
-if __name__ == "__main__":
-    main()
