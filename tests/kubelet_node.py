@@ -29,6 +29,7 @@ from kube.apiserver.verbs import Verbs
 from kube.client.informer import Informers
 from kube.client.rest import ObjectList
 from kube.client.source import EtcdSources
+from kube.kubelet.configuration import ConfigurationManager
 from kube.kubelet.fake import FakeRuntime
 from kube.kubelet.host import Host
 from kube.kubelet.images import Images
@@ -207,7 +208,8 @@ class TestNode(Generic[R]):
                 raise result
 
     async def _run_kubelet(self) -> None:
-        informers = Informers(EtcdSources(self.store))
+        sources = EtcdSources(self.store)
+        informers, self.configuration = Informers(sources), ConfigurationManager(sources)
         pods, services = informers.bound_pods(self.name), informers.of(Service)
         statuses = StatusManager(self.api)
         self.services = services.list
@@ -219,12 +221,14 @@ class TestNode(Generic[R]):
             prober=self.prober,
             volumes=Volumes(self.root),
             services=services.list,
+            configuration=self.configuration,
             ip=self.ip,
             memory_capacity=2**34,
         )
         self.kubelet = Kubelet(self.name, host, pods, services, statuses)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(informers.run())
+            tasks.create_task(self.configuration.run())
             tasks.create_task(statuses.run())
             tasks.create_task(self.kubelet.run())
 

@@ -24,6 +24,9 @@ class LaggingSources(Sources):
     def of(self, model: type[T], namespace: str = "") -> Source[T]:
         return _Lagging(self._sources.of(model, namespace), self._random, self._lag, self._cut)
 
+    def one(self, model: type[T], namespace: str, name: str) -> Source[T]:
+        return _Lagging(self._sources.one(model, namespace, name), self._random, self._lag, self._cut)
+
     def bound_pods(self, node: str) -> Source[Pod]:
         return _Lagging(self._sources.bound_pods(node), self._random, self._lag, self._cut)
 

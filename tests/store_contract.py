@@ -345,6 +345,15 @@ class StoreContract:
         assert evens == [change for change in everything if change.key.startswith(root + "0/")]
         assert odds == [change for change in everything if change.key.startswith(root + "1/")]
 
+    async def test_an_exact_watch_sees_one_key_and_none_that_begins_with_it(self, store: Store, root: str) -> None:
+        start = await put(store, root + "a", b"1")
+        await put(store, root + "ab")
+        await put(store, root + "a/b")
+        await put(store, root + "a", b"2")
+        async with asyncio.timeout(20), aclosing(store.watch(root + "a", start, exact=True)) as watch:
+            seen = [(change.key, change.value) async for batch in _until(watch, 2) for change in batch.changes]
+        assert seen == [(root + "a", b"1"), (root + "a", b"2")]
+
     async def test_a_slow_reader_of_a_watch_loses_nothing_and_stops_nobody(self, store: Store, root: str) -> None:
         start = await put(store, root + "first")
         async with asyncio.timeout(20), aclosing(store.watch(root, start)) as watch:

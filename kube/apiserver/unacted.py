@@ -22,9 +22,6 @@ MOST = 20
 
 # The kubelet (kube/kubelet) and the scheduler (kube/scheduler) do not look at these fields of a container,
 _CONTAINER: dict[str, tuple[Any, ...]] = {
-    "envFrom": (),
-    "env.valueFrom.configMapKeyRef": (),
-    "env.valueFrom.secretKeyRef": (),
     "lifecycle": (),
     "livenessProbe.grpc": (),
     "livenessProbe.terminationGracePeriodSeconds": (),

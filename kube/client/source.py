@@ -22,7 +22,7 @@ from kube.client.rest import Client
 from kube.client.watch import EventType, WatchEvent, problem, revision_of
 from kube.store import keys
 from kube.store.codec import decode
-from kube.store.store import Change, Compacted, KeyValue, Store, Unavailable
+from kube.store.store import Change, Compacted, KeyValue, Page, Store, Unavailable
 
 __all__ = ["ApiSources", "EtcdSources", "EventType", "Source", "Sources", "WatchEvent"]
 
@@ -54,6 +54,9 @@ class Sources(Protocol):
     def of(self, model: type[T], namespace: str = "") -> Source[T]:
         """All objects of a kind, or those in one namespace."""
 
+    def one(self, model: type[T], namespace: str, name: str) -> Source[T]:
+        """One object, which may come and go: for a daemon that may read no others, or has no need of them."""
+
     def bound_pods(self, node: str) -> Source[Pod]:
         """The pods that are bound to a node."""
 
@@ -67,24 +70,29 @@ class EtcdSources:
     def of(self, model: type[T], namespace: str = "") -> Source[T]:
         return EtcdSource(self._store, model, keys.prefix(resources.of(model), namespace))
 
+    def one(self, model: type[T], namespace: str, name: str) -> Source[T]:
+        key = keys.object_key(resources.of(model), namespace, name)
+        return EtcdSource(self._store, model, key, exact=True)
+
     def bound_pods(self, node: str) -> Source[Pod]:
         """Here a pod's resourceVersion is that of its key below the node: no precondition for an update."""
         return EtcdSource(self._store, Pod, keys.bound_pods_prefix(node))
 
 
 class EtcdSource(Source[T]):
-    """The objects under one prefix of the store."""
+    """The objects under one prefix of the store; `exact`: the one at this key."""
 
-    def __init__(self, store: Store, model: type[T], prefix: str) -> None:
+    def __init__(self, store: Store, model: type[T], prefix: str, *, exact: bool = False) -> None:
         self._store = store
         self._model = model
         self._prefix = prefix
+        self._exact = exact
         self._unreadable: dict[str, int] = {}
         """Keys whose value could not be read, and the revision that was reported."""
 
     async def list(self) -> tuple[list[T], int]:
         try:
-            page = await self._store.list(self._prefix)
+            page = await self._page()
         except Unavailable as error:
             raise errors.ServiceUnavailable(str(error)) from None
         objects = []
@@ -96,6 +104,12 @@ class EtcdSource(Source[T]):
                 objects.append(obj)
         return objects, page.revision
 
+    async def _page(self) -> Page:
+        if not self._exact:
+            return await self._store.list(self._prefix)
+        found, revision = await self._store.get(self._prefix)
+        return Page([found] if found is not None else [], revision)
+
     async def watch(self, revision: int) -> AsyncGenerator[Batch[T], None]:
         try:
             # A watch from a revision that is still to come waits in silence. One that we have seen and the store has
@@ -103,7 +117,7 @@ class EtcdSource(Source[T]):
             now = await self._store.revision()
             if now < revision:
                 raise errors.expired(revision, now)
-            async for batch in self._store.watch(self._prefix, revision + 1):
+            async for batch in self._store.watch(self._prefix, revision + 1, exact=self._exact):
                 events = [event for change in batch.changes if (event := self._event(change)) is not None]
                 yield events or [WatchEvent("BOOKMARK", None, batch.revision)]
         except Compacted as error:
@@ -152,6 +166,9 @@ class ApiSources:
 
     def of(self, model: type[T], namespace: str = "") -> Source[T]:
         return ApiSource(self._client, model, namespace)
+
+    def one(self, model: type[T], namespace: str, name: str) -> Source[T]:
+        return ApiSource(self._client, model, namespace, fields=f"metadata.name={name}")
 
     def bound_pods(self, node: str) -> Source[Pod]:
         return ApiSource(self._client, Pod, fields=f"spec.nodeName={node}")

@@ -1,4 +1,4 @@
-"""The environment of a container: service variables, its own variables with `$(NAME)`, fields of the pod.
+"""The environment of a container: service variables, config maps and secrets, its own variables with `$(NAME)`.
 
 Services are given as seven variables for each port, in the form that Docker's links had: for every service of the
 pod's namespace that has a cluster IP when the container starts, and for the cluster's own (`kubernetes` in `default`)
@@ -13,17 +13,15 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING
 
 from kube.api import quantity
-from kube.api.core import Container, EnvVarSource, Pod, ResourceFieldSelector, Service
+from kube.api.binary import decoded
+from kube.api.core import Container, EnvFromSource, EnvVarSource, Pod, ResourceFieldSelector, Service
+from kube.kubelet.configuration import ConfigError, Configuration
 
 MASTER_SERVICES = frozenset({"kubernetes"})
 MASTER_NAMESPACE = "default"
 
 _REFERENCE = re.compile(r"\$(?:\$|\(([^)]*)\))")
 _SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['([^']*)'\]")
-
-
-class ConfigError(Exception):
-    """The container cannot be configured: the message of its CreateContainerConfigError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,34 +83,65 @@ def visible_services(services: Iterable[Service], namespace: str, links: bool) -
     return list(chosen.values())
 
 
-def environment(pod: Pod, container: Container, services: Iterable[Service], facts: PodFacts) -> list[tuple[str, str]]:
-    """All variables of a container, in order of definition. Raises ConfigError."""
+def environment(
+    pod: Pod, container: Container, services: Iterable[Service], facts: PodFacts, configuration: Configuration
+) -> list[tuple[str, str]]:
+    """All variables of a container. Raises ConfigError.
+
+    The order of precedence is upstream's (kubelet_pods.go makeEnvironmentVariables): `env` over `envFrom` over
+    services; a reference sees what was defined before it.
+    """
     links = pod.spec.enableServiceLinks is not False
     from_services = service_variables(visible_services(services, pod.namespace, links))
-    for source in container.envFrom:
-        kind, ref = ("configmap", source.configMapRef) if source.configMapRef else ("secret", source.secretRef)
-        if ref is not None and not ref.optional:
-            raise ConfigError(f'{kind} "{ref.name}" not found: this kubelet does not read {kind}s yet')
     own: dict[str, str] = {}
+    for many in container.envFrom:
+        own |= _from_all_of(many, configuration)
     for variable in container.env:
-        if variable.valueFrom is None:
-            value: str | None = expand(variable.value, {**from_services, **own})
-        else:
-            value = _from_source(pod, container, variable.valueFrom, facts)
+        value: str | None = expand(variable.value, {**from_services, **own})
+        if not variable.value and variable.valueFrom is not None:
+            value = _from_source(pod, container, variable.valueFrom, facts, configuration)
         if value is not None:
             own[variable.name] = value
     return [*((name, value) for name, value in from_services.items() if name not in own), *own.items()]
 
 
-def _from_source(pod: Pod, container: Container, source: EnvVarSource, facts: PodFacts) -> str | None:
+def _from_all_of(source: EnvFromSource, configuration: Configuration) -> dict[str, str]:
+    found: dict[str, str] = {}
+    if (ref := source.configMapRef) is not None:
+        config_map = configuration.config_map(ref.name, ref.optional)
+        found = config_map.data if config_map is not None else {}
+    elif (secret_ref := source.secretRef) is not None:
+        secret = configuration.secret(secret_ref.name, secret_ref.optional)
+        found = {key: _text(value) for key, value in secret.data.items()} if secret is not None else {}
+    # Any key of a config map or secret is the name of a variable since Kubernetes 1.32 (before, some were left out).
+    return {source.prefix + key: value for key, value in found.items()}
+
+
+def _from_source(
+    pod: Pod, container: Container, source: EnvVarSource, facts: PodFacts, configuration: Configuration
+) -> str | None:
+    """The value; None: it is missing, and may be."""
     if source.fieldRef is not None:
         return field(pod, source.fieldRef.fieldPath, facts)
     if source.resourceFieldRef is not None:
         return resource_field(pod, container, source.resourceFieldRef, facts.allocatable or {})
-    kind, ref = ("configmap", source.configMapKeyRef) if source.configMapKeyRef else ("secret", source.secretKeyRef)
-    if ref is None or ref.optional:
-        return None
-    raise ConfigError(f'{kind} "{ref.name}" not found: this kubelet does not read {kind}s yet')
+    if (ref := source.configMapKeyRef) is not None:
+        config_map = configuration.config_map(ref.name, ref.optional)
+        if config_map is not None and ref.key not in config_map.data and not ref.optional:
+            raise ConfigError(f"couldn't find key {ref.key} in ConfigMap {pod.namespace}/{ref.name}")
+        return config_map.data.get(ref.key) if config_map is not None else None
+    if (secret_ref := source.secretKeyRef) is not None:
+        secret = configuration.secret(secret_ref.name, secret_ref.optional)
+        if secret is not None and secret_ref.key not in secret.data and not secret_ref.optional:
+            raise ConfigError(f"couldn't find key {secret_ref.key} in Secret {pod.namespace}/{secret_ref.name}")
+        value = secret.data.get(secret_ref.key) if secret is not None else None
+        return None if value is None else _text(value)
+    return ""
+
+
+def _text(value: str) -> str:
+    """A secret's value as a variable. What is no text is replaced, as Go does it on the way to the engine."""
+    return decoded(value).decode(errors="replace")
 
 
 def field(pod: Pod, path: str, facts: PodFacts) -> str:
@@ -142,9 +171,10 @@ def resource_field(
 ) -> str:
     """A request or limit in units of the divisor, rounded up. A limit that is not set is the node's allocatable."""
     if selector.containerName and selector.containerName != container.name:
-        found = next((c for c in pod.spec.containers if c.name == selector.containerName), None)
+        everything = [*pod.spec.initContainers, *pod.spec.containers]
+        found = next((c for c in everything if c.name == selector.containerName), None)
         if found is None:
-            raise ConfigError(f'container "{selector.containerName}" not found in the pod')
+            raise ConfigError(f"container {selector.containerName} not found")
         container = found
     which, _, name = selector.resource.partition(".")
     limits, requests = container.resources.limits, container.resources.requests

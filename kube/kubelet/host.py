@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from kube.api.core import Pod, PodStatus, Service
+from kube.kubelet.configuration import ConfigurationManager
 from kube.kubelet.events import Recorder
 from kube.kubelet.images import Images
 from kube.kubelet.probes import Prober
@@ -35,6 +36,7 @@ class Host:
     prober: Prober
     volumes: Volumes
     services: Callable[[], Iterable[Service]]
+    configuration: ConfigurationManager
     ip: str = ""
     pause_image: str = "kube/pause"
     dns: Dns = field(default_factory=Dns)

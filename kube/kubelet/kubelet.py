@@ -125,6 +125,7 @@ class Kubelet:
             return
         self._statuses.observe(new, fresh=False)
         if old is None or _acts_on(old, new):
+            self._host.configuration.use(new, worker.reconfigured)
             worker.update(new)
         else:
             worker.wake()
@@ -136,12 +137,15 @@ class Kubelet:
             return
         worker = PodWorker(self._host, id, pod, seen=seen)
         self._workers[id.uid] = worker
+        if pod is not None:
+            self._host.configuration.use(pod, worker.reconfigured)
         self._tasks.create_task(self._work(worker), name=f"pod {id.namespace}/{id.name}")
 
     async def _work(self, worker: PodWorker) -> None:
         try:
             await worker.run()
         finally:
+            self._host.configuration.release(worker.id.uid)
             del self._workers[worker.id.uid]
 
     def _adopt_orphan(self, found: Seen) -> None:

@@ -102,6 +102,13 @@ class PodMemory:
     def of(self, name: str) -> ContainerMemory:
         return self.containers.setdefault(name, ContainerMemory())
 
+    def reconfigured(self) -> None:
+        """What could not be had for want of a ConfigMap or Secret may be there now: no back-off from before counts."""
+        self.volumes_retry_at = 0.0
+        for memory in self.containers.values():
+            if memory.trouble is not None and memory.trouble.reason == "CreateContainerConfigError":
+                memory.retry_at = 0.0
+
     def observe(self, seen: Seen, now: float) -> None:
         """Note when containers were first seen dead, and the attempts there have been."""
         present = set()

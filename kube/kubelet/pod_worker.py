@@ -17,7 +17,8 @@ from pathlib import Path
 from kube.api import core
 from kube.api.core import Pod
 from kube.kubelet import plan as planning
-from kube.kubelet.environment import ConfigError, PodFacts, environment
+from kube.kubelet.configuration import ConfigError
+from kube.kubelet.environment import PodFacts, environment
 from kube.kubelet.events import PodEvents
 from kube.kubelet.host import Host
 from kube.kubelet.killing import Kills
@@ -94,6 +95,11 @@ class PodWorker:
     def update(self, pod: Pod) -> None:
         """The pod is wanted like this now."""
         self.pod = pod
+        self._wake.set()
+
+    def reconfigured(self) -> None:
+        """A ConfigMap or Secret that the pod uses has changed: what failed for want of it is tried again at once."""
+        self._memory.reconfigured()
         self._wake.set()
 
     def remove(self) -> None:
@@ -357,7 +363,7 @@ class PodWorker:
             config = await self._config(pod, container, action.attempt)
             id = await self._host.runtime.create_container(sandbox.id, config)
         except ConfigError as error:
-            self._trouble(container, "CreateContainerConfigError", str(error), str(error))
+            self._trouble(container, "CreateContainerConfigError", str(error), f"Error: {error}")
             return
         except EngineUnavailable:
             raise
@@ -384,7 +390,7 @@ class PodWorker:
     async def _config(self, pod: Pod, container: core.Container, attempt: int) -> ContainerConfig:
         host = self._host
         facts = PodFacts(pod_ip(pod, self.seen, host.ip), host.ip, host.allocatable)
-        env = environment(pod, container, host.services(), facts)
+        env = environment(pod, container, host.services(), facts, await host.configuration.of(pod))
         mounts = []
         if container.volumeMounts:
             mounts = await asyncio.to_thread(container_mounts, container, self._volumes, dict(env), pod)

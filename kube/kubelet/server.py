@@ -15,6 +15,7 @@ from kube.client.events import EventRecorder
 from kube.client.flags import connect
 from kube.client.informer import Informers
 from kube.kubelet import machine, node_api, streaming
+from kube.kubelet.configuration import ConfigurationManager
 from kube.kubelet.docker import DockerRuntime
 from kube.kubelet.fake import FakeRuntime
 from kube.kubelet.host import Host
@@ -51,6 +52,7 @@ async def run(options: Options) -> None:
             pods, services = informers.bound_pods(name), informers.of(Service)
             recorder = EventRecorder(client, "kubelet", name)
             statuses = StatusManager(client)
+            configuration = ConfigurationManager(sources)
             host = Host(
                 runtime=runtime,
                 statuses=statuses,
@@ -59,6 +61,7 @@ async def run(options: Options) -> None:
                 prober=prober,
                 volumes=Volumes(options.root_dir),
                 services=services.list,
+                configuration=configuration,
                 ip=facts.ip,
                 pause_image=options.pod_infra_container_image,
                 dns=_dns(options),
@@ -86,6 +89,7 @@ async def run(options: Options) -> None:
             routes = [*node_api.routes(kubelet, runtime), *streaming.routes(kubelet, runtime)]
             async with daemon.serve_health(options.address, options.port, checks, routes), asyncio.TaskGroup() as tasks:
                 tasks.create_task(informers.run(), name="informers")
+                tasks.create_task(configuration.run(), name="configuration")
                 tasks.create_task(recorder.run(), name="events")
                 tasks.create_task(statuses.run(), name="statuses")
                 tasks.create_task(agent.run(), name="node")

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kube.api.core import Container, Pod
-from kube.kubelet.environment import ConfigError, expand
+from kube.kubelet.configuration import ConfigError
+from kube.kubelet.environment import expand
 from kube.kubelet.resources import container_resources
 from kube.kubelet.runtime import (
     ContainerConfig,

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from kube.api import quantity
 from kube.api.core import Container, EmptyDirVolumeSource, HostPathVolumeSource, Pod, Volume
-from kube.kubelet.environment import ConfigError, expand
+from kube.kubelet.configuration import ConfigError
+from kube.kubelet.environment import expand
 from kube.kubelet.runtime import Mount
 
 log = logging.getLogger(__name__)

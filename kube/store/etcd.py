@@ -87,8 +87,8 @@ class EtcdStore:
         found = [_key_value(kv) for response in answer.responses for kv in response.response_range.kvs]
         return TxnResult(False, answer.header.revision, {kv.key: kv for kv in found})
 
-    async def watch(self, prefix: str, revision: int) -> AsyncGenerator[WatchBatch, None]:
-        start, end = _range(prefix)
+    async def watch(self, prefix: str, revision: int, *, exact: bool = False) -> AsyncGenerator[WatchBatch, None]:
+        start, end = (_encode(prefix), b"") if exact else _range(prefix)
         request = rpc.WatchCreateRequest(
             key=start, range_end=end, start_revision=revision, prev_kv=True, progress_notify=True
         )

@@ -89,7 +89,7 @@ class MemoryStore:
         self._write(ops)
         return TxnResult(True, self._revision)
 
-    async def watch(self, prefix: str, revision: int) -> AsyncGenerator[WatchBatch, None]:
+    async def watch(self, prefix: str, revision: int, *, exact: bool = False) -> AsyncGenerator[WatchBatch, None]:
         await self._reach()
         interruptions = self._interruptions
         revision = revision or self._revision + 1
@@ -103,6 +103,8 @@ class MemoryStore:
                 batch = self._log[first : first + BATCH]
                 revision += len(batch)
                 changes = [change for step in batch for change in step if change.key.startswith(prefix)]
+                if exact:
+                    changes = [change for change in changes if change.key == prefix]
                 if changes:
                     yield WatchBatch(changes, revision - 1)
             else:

@@ -133,10 +133,11 @@ class Store(Protocol):
         twice, no key, more than 128 operations.
         """
 
-    def watch(self, prefix: str, revision: int) -> AsyncGenerator[WatchBatch, None]:
+    def watch(self, prefix: str, revision: int, *, exact: bool = False) -> AsyncGenerator[WatchBatch, None]:
         """Every change under a prefix from `revision` on (that revision included), without end.
 
-        Raises Compacted, or Unavailable when the stream breaks: watch again from the last batch's revision + 1.
+        `exact`: only those of the key that the prefix is. Raises Compacted, or Unavailable when the stream breaks:
+        watch again from the last batch's revision + 1.
         """
 
     async def revision(self) -> int:

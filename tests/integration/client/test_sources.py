@@ -98,6 +98,19 @@ async def test_it_tells_what_is_there_and_what_changes(
 
 
 @both
+async def test_one_object_is_followed_and_no_other(kind: str, shared_apiserver: OwnApiserver, namespace: str) -> None:
+    async with reading(kind, shared_apiserver) as (client, sources):
+        await client.create(make_pod("a-longer-name", namespace))
+        async with following(Informer(sources.one(Pod, namespace, "a"))) as seen:
+            await client.create(make_pod("a", namespace))
+            await client.create(make_pod("ab", namespace))
+            await client.delete(Pod, "a", namespace, grace_period=0)
+            await client.create(make_pod("a", namespace))
+            await eventually(lambda: len(seen.told) >= 3, "all changes arrived")
+            assert seen.told == ["+a", "-a", "+a"]
+
+
+@both
 async def test_bound_pods_are_those_of_the_node(kind: str, shared_apiserver: OwnApiserver, namespace: str) -> None:
     one, ten = f"{namespace}-1", f"{namespace}-10"
     async with reading(kind, shared_apiserver) as (client, sources):

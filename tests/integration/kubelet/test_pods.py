@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from kube.api.core import Pod, Service
+from kube.api.core import ConfigMap, Pod, Secret, Service
 from kube.kubelet.docker import DockerRuntime
 from kube.kubelet.runtime import State
 from tests.kubelet_node import TestNode, condition, is_ready
@@ -80,13 +80,20 @@ async def test_what_a_container_finds_in_its_environment(kubelet: Node) -> None:
         {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
         {"name": "WHERE", "value": "$(SHOP_SERVICE_HOST):$(SHOP_SERVICE_PORT)"},
     ]
+    meta = {"name": "settings", "namespace": "default"}
+    await kubelet.api.create(ConfigMap.parse({"metadata": meta, "data": {"COLOR": "red"}}))
+    await kubelet.api.create(Secret.parse({"metadata": meta, "type": "Opaque", "stringData": {"password": "a b$"}}))
+    env.append({"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "settings", "key": "password"}}})
+    env_from = [{"configMapRef": {"name": "settings"}}, {"prefix": "P_", "configMapRef": {"name": "settings"}}]
     await kubelet.until_runtime(lambda: bool(kubelet.services()))
-    pod = await kubelet.create("web", sh(FOREVER, env=env, args=["$(WHERE)"]))
+    pod = await kubelet.create("web", sh(FOREVER, env=env, envFrom=env_from, args=["$(WHERE)"]))
     ready = await kubelet.until(is_ready)
     found = dict(line.split("=", 1) for line in (await run(kubelet, pod, "main", "env")).splitlines())
     assert found["IP"] == ready.status.podIP
     assert found["WHERE"] == f"{service.spec.clusterIP}:80"
     assert found["SHOP_PORT_80_TCP_ADDR"] == service.spec.clusterIP
+    assert found["PASSWORD"] == "a b$"
+    assert (found["COLOR"], found["P_COLOR"]) == ("red", "red")
 
 
 async def test_an_empty_dir_is_shared_and_outlives_a_container(kubelet: Node) -> None:

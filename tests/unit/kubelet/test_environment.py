@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from kube.api.core import Container, Pod, Service
-from kube.kubelet.environment import ConfigError, PodFacts, environment, expand, service_variables
+from kube.api.binary import encoded
+from kube.api.core import ConfigMap, Container, Pod, Secret, Service
+from kube.kubelet.configuration import ConfigError, Configuration, references
+from kube.kubelet.environment import PodFacts, environment, expand, service_variables
 from tests.kubelet_node import container, make_pod
 
 
@@ -63,8 +65,83 @@ def test_a_service_without_an_address_has_no_variables(ip: str) -> None:
     assert service_variables([service("headless", ip)]) == {}
 
 
-def variables(pod: Pod, *services: Service, facts: PodFacts = PodFacts()) -> dict[str, str]:  # noqa: B008  # immutable
-    return dict(environment(pod, pod.spec.containers[0], services, facts))
+NOTHING = Configuration()
+THERE = Configuration(
+    {"settings": ConfigMap(data={"color": "red", "log.level": "info"})},
+    {"login": Secret(data={"user": encoded(b"jo"), "blob": encoded(b"\xff!")})},
+)
+
+
+def variables(
+    pod: Pod,
+    *services: Service,
+    facts: PodFacts = PodFacts(),  # noqa: B008  # immutable
+    configuration: Configuration = NOTHING,
+) -> dict[str, str]:
+    return dict(environment(pod, pod.spec.containers[0], services, facts, configuration))
+
+
+def test_config_maps_and_secrets_as_variables() -> None:
+    env_from = [{"configMapRef": {"name": "settings"}}, {"prefix": "DB_", "secretRef": {"name": "login"}}]
+    env = [
+        {"name": "USER", "valueFrom": {"secretKeyRef": {"name": "login", "key": "user"}}},
+        {"name": "WHO", "value": "$(USER) likes $(color), $$(color) is $(DB_user)'s"},
+        {"name": "LEVEL", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "log.level"}}},
+    ]
+    assert variables(make_pod("web", container(env=env, envFrom=env_from)), configuration=THERE) == {
+        "color": "red",
+        "log.level": "info",
+        "DB_user": "jo",
+        "DB_blob": "\ufffd!",
+        "USER": "jo",
+        "WHO": "jo likes red, $(color) is jo's",
+        "LEVEL": "info",
+    }
+
+
+def test_later_definitions_win_and_see_what_was_before_them() -> None:
+    env_from = [{"configMapRef": {"name": "settings"}}, {"secretRef": {"name": "login"}}]
+    env = [{"name": "color", "value": "dark $(color)"}, {"name": "user", "value": "$(color)"}]
+    services = [service("color", "10.96.0.7")]
+    found = variables(make_pod("web", container(env=env, envFrom=env_from)), *services, configuration=THERE)
+    assert (found["color"], found["user"]) == ("dark red", "dark red")
+    assert found["COLOR_SERVICE_HOST"] == "10.96.0.7"
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ({"configMapKeyRef": {"name": "settings", "key": "k"}}, "couldn't find key k in ConfigMap default/settings"),
+        ({"secretKeyRef": {"name": "login", "key": "k"}}, "couldn't find key k in Secret default/login"),
+    ],
+)
+def test_a_key_that_is_missing_is_named_unless_it_is_optional(source: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        variables(make_pod("web", container(env=[{"name": "X", "valueFrom": source}])), configuration=THERE)
+    (kind,) = source
+    optional = {kind: {**source[kind], "optional": True}}
+    pod = make_pod("web", container(env=[{"name": "X", "valueFrom": optional}]))
+    assert variables(pod, configuration=THERE) == {}
+
+
+def test_all_that_a_pod_refers_to_is_followed() -> None:
+    env = [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "a", "key": "k"}}}]
+    env += [{"name": "B", "valueFrom": {"secretKeyRef": {"name": "b", "key": "k"}}}]
+    sources = [{"configMap": {"name": "e"}}, {"secret": {"name": "f"}}, {"downwardAPI": {}}]
+    pod = make_pod(
+        "web",
+        container(env=env),
+        initContainers=[container(envFrom=[{"configMapRef": {"name": "c"}}, {"secretRef": {"name": "d"}}])],
+        volumes=[
+            {"name": "1", "projected": {"sources": sources}},
+            {"name": "2", "configMap": {"name": "g"}},
+            {"name": "3", "secret": {"secretName": "h"}},
+            {"name": "4", "emptyDir": {}},
+        ],
+        imagePullSecrets=[{"name": "i"}],
+    )
+    found = {name: model.kind for model, name in references(pod)}
+    assert found == dict(zip("abcdefghi", ["ConfigMap", "Secret"] * 4 + ["Secret"], strict=True))
 
 
 def test_a_pod_is_told_of_its_namespace_s_services_and_of_the_master() -> None:

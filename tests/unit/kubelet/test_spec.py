@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kube.api.qos import qos_class
-from kube.kubelet.environment import ConfigError
+from kube.kubelet.configuration import ConfigError
 from kube.kubelet.resources import container_resources, oom_score_adj, quota, shares
 from kube.kubelet.runtime import ContainerConfig, Mount, PortMapping
 from kube.kubelet.spec import (

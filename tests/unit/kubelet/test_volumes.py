@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kube.api.core import HostPathVolumeSource
-from kube.kubelet.environment import ConfigError
+from kube.kubelet.configuration import ConfigError
 from kube.kubelet.runtime import Mount
 from kube.kubelet.volumes import MountError, Volumes, container_mounts, host_path
 from tests.kubelet_node import container, make_pod
