@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 
 from kube.api import decode, errors, protobuf
-from kube.api.meta import Model
+from kube.api.meta import Model, Object
+from kube.apiserver.request import Request
 
 YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml")
 # What curl -d sends unless told otherwise: taken for JSON or YAML (docs/differences.md).
@@ -25,6 +26,27 @@ _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
 }
+
+
+def read(request: Request, model: type[Object]) -> tuple[dict[str, Any], list[str]]:
+    """The body as data of the right kind, and warnings about it."""
+    data = parse(request.body, request.content_type, model)
+    warnings: list[str] = []
+    check_fields(request, data, model, warnings)
+    return data, warnings
+
+
+def check_fields(request: Request, data: dict[str, Any], model: type[Object], warnings: list[str]) -> None:
+    """Unknown fields are an error (`fieldValidation=Strict`), a warning (the default), or nothing (`Ignore`)."""
+    level = request.query.text("fieldValidation", "Warn") or "Warn"
+    if level == "Ignore":
+        return
+    if level not in ("Strict", "Warn"):
+        found = [errors.not_supported("fieldValidation", level, ["Ignore", "Strict", "Warn"])]
+        raise errors.invalid_object("CreateOptions", "", found, "meta.k8s.io")
+    if level == "Strict":
+        decode.decode(model, data, strict=True)
+    warnings += [f'unknown field "{path}"' for path in decode.unknown_fields(model, data)]
 
 
 def parse(body: bytes, content_type: str, model: type[Model]) -> dict[str, Any]:

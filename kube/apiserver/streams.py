@@ -12,8 +12,8 @@ from urllib.parse import urlencode, urlsplit
 from kube.api import errors, resources
 from kube.api.core import Node, Pod
 from kube.apiserver.nodes import NodeClient
+from kube.apiserver.podlog import log_container
 from kube.apiserver.request import Request, Response
-from kube.apiserver.subresources import log_container
 from kube.apiserver.upgrade import Tunnel
 from kube.apiserver.verbs import Verbs
 

@@ -1,104 +1,104 @@
-"""The subresources that are not a part of the stored object: a pod's log and a controller's scale."""
+"""The subresources that are more than a part of the stored object: each has rules of its own, or is no object at all.
+
+`status`, and whatever else only confines which part of the object a write may touch, is handlers.py's.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from kube.api import decode, errors, labels, resources
-from kube.api.autoscaling import Scale, ScaleSpec, ScaleStatus
-from kube.api.core import Node, Pod, ReplicationController
-from kube.api.meta import LabelSelector, Object, ObjectMeta
-from kube.api.unstructured import Unstructured
-from kube.apiserver import body
+from kube.api import decode, errors, resources
+from kube.api.core import Binding
+from kube.api.meta import Object
+from kube.api.policy import Eviction
+from kube.api.resources import Resource
+from kube.apiserver import answers, apply, body, parameters, podlog, streams
+from kube.apiserver.eviction import evict
 from kube.apiserver.nodes import NodeClient
+from kube.apiserver.registry.pods import bind
+from kube.apiserver.relay import relay
 from kube.apiserver.request import Request, Response
+from kube.apiserver.scale import scale
 from kube.apiserver.verbs import Verbs
 
-LOG_OPTIONS = ("follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines", "limitBytes")
+DONE = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+
+VERBS = {"GET": "get", "HEAD": "get", "PUT": "update", "PATCH": "patch", "POST": "create"}
+
+Handler = Callable[[Request, Resource], Awaitable[Response]]
 
 
-def log_container(pod: Pod, asked: str) -> str:
-    """The container whose log is meant. Raises BadRequest with upstream's words (pkg/registry/core/pod/strategy.go)."""
-    containers = [container.name for container in pod.spec.containers]
-    inits = [container.name for container in pod.spec.initContainers]
-    if not asked:
-        if len(containers) == 1:
-            return containers[0]
-        text = (
-            f"a container name must be specified for pod {pod.metadata.name}, choose one of: [{' '.join(containers)}]"
-        )
-        if inits:
-            text += f" or one of the init containers: [{' '.join(inits)}]"
-        raise errors.BadRequest(text)
-    if asked not in containers + inits:
-        raise errors.BadRequest(f"container {asked} is not valid for pod {pod.metadata.name}")
-    return asked
+class Subresources:
+    """Answers requests for subresources with rules of their own."""
+
+    def __init__(self, verbs: Verbs, nodes: NodeClient, stopping: asyncio.Event) -> None:
+        self.verbs = verbs
+        self.nodes = nodes
+        self.stopping = stopping
+        self._handlers: dict[str, Handler] = {
+            "binding": lambda request, _: bind_pod(request, verbs),
+            "eviction": self._evict,
+            "finalize": self._finalize,
+            "log": lambda request, _: podlog.log(request, verbs, nodes),
+            "proxy": lambda request, resource: relay(request, resource, verbs, nodes.session),
+            "scale": lambda request, resource: scale(request, resource, verbs),
+            **dict.fromkeys(streams.SUBRESOURCES, self._connect),
+        }
+
+    def find(self, request: Request, resource: Resource) -> Handler | None:
+        """Who answers; None if it is only a part of the object. Raises NotFound, MethodNotAllowed."""
+        target, name = request.target, request.target.subresource
+        known = next((sub for sub in resource.subresources if sub.name == name), None)
+        if known is None:
+            raise errors.no_such_path()
+        parameters.need_namespace(target, resource)
+        if name != "proxy" and VERBS.get(request.method) not in known.verbs:
+            raise errors.no_such_method()
+        return self._handlers.get(name)
+
+    async def _connect(self, request: Request, resource: Resource) -> Response:
+        return await streams.connect(request, self.verbs, self.nodes, self.stopping)
+
+    async def _evict(self, request: Request, resource: Resource) -> Response:
+        target = request.target
+        data, _ = body.read(request, Eviction)
+        eviction = decode.decode(Eviction, data)
+        parameters.check_namespace(eviction, target)
+        dry_run = parameters.dry_run(request)
+        await evict(self.verbs, target.namespace, target.name, eviction, dry_run=dry_run)
+        return answers.json(DONE, 201)
+
+    async def _finalize(self, request: Request, resource: Resource) -> Response:
+        target = request.target
+        data, warnings = body.read(request, resource.model)
+        wanted: Any = decode.decode(resource.model, data)
+
+        def change(present: Any) -> Object:
+            if present is None:
+                raise errors.not_found(resource.plural, target.name, resource.group)
+            present.spec.finalizers = wanted.spec.finalizers
+            present.metadata.resourceVersion = wanted.metadata.resourceVersion
+            return present  # type: ignore[no-any-return]  # what the store holds for this resource
+
+        value, _ = await self.verbs.update(
+            resource.stored, target.namespace, target.name, change,
+            subresource="finalize", dry_run=parameters.dry_run(request), author=apply.author(request),
+        )  # fmt: skip
+        return answers.written(resource, value, request, warnings)
 
 
-async def log(request: Request, verbs: Verbs, nodes: NodeClient) -> Response:
-    """GET pods/<name>/log: asks the kubelet and streams what it says."""
-    target, query = request.target, request.query
-    pod = (await verbs.get(resources.PODS, target.namespace, target.name)).decode()
-    assert isinstance(pod, Pod)
-    container = log_container(pod, query.text("container"))
-    for name in ("tailLines", "sinceSeconds", "limitBytes"):
-        value = query.integer(name)
-        if value is not None and value < (0 if name == "tailLines" else 1):
-            detail = "must be greater than or equal to 0" if name == "tailLines" else "must be greater than 0"
-            found = [errors.invalid(name, value, detail)]
-            raise errors.invalid_object("PodLogOptions", target.name, found)
-    if not pod.spec.nodeName:
-        return Response(b"", content_type="text/plain")  # upstream: nothing to show before the pod is scheduled
-    try:
-        node = (await verbs.get(resources.NODES, "", pod.spec.nodeName)).decode()
-    except errors.NotFound:
-        raise errors.InternalError(
-            f'the node "{pod.spec.nodeName}" of the pod is gone: there is no one to ask'
-        ) from None
-    assert isinstance(node, Node)
-    params = {name: query.text(name) for name in LOG_OPTIONS if query.text(name)}
-    path = f"/containerLogs/{target.namespace}/{target.name}/{container}"
-    stream = await nodes.get(node, path, params)
-    return Response(content_type="text/plain", stream=stream)
-
-
-def scale_of(obj: Object) -> Scale:
-    """The scale (autoscaling/v1) of a replication controller, or of a kind that is only stored but counts replicas."""
-    meta = obj.metadata
-    if isinstance(obj, ReplicationController):
-        wanted, present = obj.spec.replicas or 0, obj.status.replicas
-        selector = labels.from_map(obj.spec.selector)
-    else:
-        assert isinstance(obj, Unstructured)
-        spec, status = obj.part("spec") or {}, obj.part("status") or {}
-        wanted, present = spec.get("replicas", 1), status.get("replicas", 0)
-        selector = labels.from_label_selector(LabelSelector.parse(spec.get("selector") or {}))
-    return Scale(
-        metadata=ObjectMeta(
-            name=meta.name,
-            namespace=meta.namespace,
-            uid=meta.uid,
-            resourceVersion=meta.resourceVersion,
-            creationTimestamp=meta.creationTimestamp,
-        ),
-        spec=ScaleSpec(replicas=wanted),
-        status=ScaleStatus(replicas=present, selector=str(selector)),
-    )
-
-
-def scaled(obj: Object, apply: Callable[[dict[str, Any]], Any]) -> Object:
-    """The object with the scale that a PUT or PATCH of its scale gives."""
-    present = scale_of(obj).to_dict()
-    present["metadata"].pop("resourceVersion", None)
-    wanted = decode.decode(Scale, body.without_nulls(apply(present)))
-    if wanted.spec.replicas < 0:
-        found = [errors.invalid("spec.replicas", wanted.spec.replicas, "must be greater than or equal to 0")]
-        raise errors.invalid_object("Scale", obj.metadata.name, found, "autoscaling")
-    if isinstance(obj, ReplicationController):
-        obj.spec.replicas = wanted.spec.replicas
-    else:
-        assert isinstance(obj, Unstructured)
-        obj.put("spec", {**(obj.part("spec") or {}), "replicas": wanted.spec.replicas})
-    obj.metadata.resourceVersion = wanted.metadata.resourceVersion
-    return obj
+async def bind_pod(request: Request, verbs: Verbs) -> Response:
+    """A Binding, sent to a pod or to the collection of bindings. Raises ApiError."""
+    target = request.target
+    data, _ = body.read(request, Binding)
+    binding = decode.decode(Binding, data)
+    name = target.name or binding.metadata.name
+    if not binding.target.name:
+        raise errors.invalid_object("Binding", target.name, [errors.required("target.name")])
+    if binding.target.kind not in ("", "Node", "Minion"):
+        found = [errors.not_supported("target.kind", binding.target.kind, ["Node"])]
+        raise errors.invalid_object("Binding", target.name, found)
+    await verbs.update(resources.PODS, target.namespace, name, lambda pod: bind(pod, binding), subresource="binding")
+    return answers.json(DONE, 201)
