@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from kube.api.core import Container, Pod
 from kube.kubelet.backoff import BackOff
 from kube.kubelet.events import PodEvents
-from kube.kubelet.plan import ImageState, Waiting
+from kube.kubelet.pod_state import ImageState, Waiting
 from kube.kubelet.runtime import EngineUnavailable, Runtime, RuntimeFailure
 
 log = logging.getLogger(__name__)

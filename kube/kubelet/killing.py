@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from kube.kubelet.plan import Kill
+from kube.kubelet.actions import Kill
 from kube.kubelet.runtime import NoSuchContainer, Runtime, RuntimeFailure
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from kube.api import errors
 from kube.api.core import Pod, Service
 from kube.client.informer import Informer
 from kube.kubelet.host import Host
-from kube.kubelet.plan import Seen
+from kube.kubelet.pod_state import Seen
 from kube.kubelet.pod_worker import PodWorker
 from kube.kubelet.runtime import ContainerStatus, PodId, RuntimeFailure, SandboxStatus
 from kube.kubelet.spec import pod_id

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from kube.api.core import Pod
 from kube.kubelet.kubelet import Kubelet
-from kube.kubelet.plan import Seen, dead
+from kube.kubelet.pod_state import Seen, dead
 from kube.kubelet.runtime import ContainerStatus, NoSuchContainer, Runtime, RuntimeFailure, State
 
 log = logging.getLogger(__name__)

@@ -17,28 +17,25 @@ from pathlib import Path
 from kube.api import core
 from kube.api.core import Pod
 from kube.kubelet import plan as planning
+from kube.kubelet.actions import (
+    Action,
+    Announce,
+    EnsureImage,
+    Kill,
+    MakeSandbox,
+    MountVolumes,
+    Plan,
+    RemoveContainer,
+    RemoveSandbox,
+    Start,
+)
 from kube.kubelet.configuration import ConfigError
 from kube.kubelet.environment import PodFacts, environment
 from kube.kubelet.events import PodEvents
 from kube.kubelet.host import Host
 from kube.kubelet.killing import Kills
-from kube.kubelet.plan import (
-    MIN_GRACE,
-    Action,
-    Announce,
-    EnsureImage,
-    ImageState,
-    Kill,
-    MakeSandbox,
-    MountVolumes,
-    Plan,
-    PodMemory,
-    RemoveContainer,
-    RemoveSandbox,
-    Seen,
-    Start,
-    Waiting,
-)
+from kube.kubelet.plan import MIN_GRACE
+from kube.kubelet.pod_state import ImageState, PodMemory, Seen, Waiting
 from kube.kubelet.probes import PodProbes
 from kube.kubelet.runtime import (
     ContainerConfig,

@@ -25,7 +25,7 @@ from yarl import URL
 from kube.api import core
 from kube.api.core import Container, HTTPGetAction, Pod
 from kube.kubelet.events import PodEvents
-from kube.kubelet.plan import Seen, Unhealthy
+from kube.kubelet.pod_state import Seen, Unhealthy
 from kube.kubelet.runtime import (
     ContainerStatus,
     EngineUnavailable,

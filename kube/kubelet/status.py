@@ -25,7 +25,7 @@ from kube.api.core import (
     PodStatus,
 )
 from kube.api.qos import qos_class
-from kube.kubelet.plan import TERMINAL, Seen, Waiting, dead
+from kube.kubelet.pod_state import TERMINAL, Seen, Waiting, dead
 from kube.kubelet.runtime import ContainerStatus, State
 
 OWNED_CONDITIONS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")

@@ -18,7 +18,7 @@ from kube.api.core import Pod
 from kube.kubelet import streaming
 from kube.kubelet.fake import FakeRuntime
 from kube.kubelet.fake_process import Console
-from kube.kubelet.plan import Seen
+from kube.kubelet.pod_state import Seen
 from kube.kubelet.runtime import ContainerConfig, PodId, SandboxConfig
 from tests.runtime_contract import ASKS, BOTH, CAT, teach
 

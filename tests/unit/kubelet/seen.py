@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kube.api.core import Pod
-from kube.kubelet.plan import Seen
+from kube.kubelet.pod_state import Seen
 from kube.kubelet.runtime import ContainerStatus, SandboxStatus, State
 from kube.kubelet.spec import container_hash, container_named, pod_id
 

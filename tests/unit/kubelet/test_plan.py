@@ -8,25 +8,20 @@ from typing import Any
 import pytest
 
 from kube.api.core import Pod
-from kube.kubelet.backoff import BackOff, duration
-from kube.kubelet.plan import (
+from kube.kubelet.actions import (
     Action,
     Announce,
     EnsureImage,
-    ImageState,
     Kill,
     MakeSandbox,
     MountVolumes,
-    PodMemory,
     RemoveContainer,
     RemoveSandbox,
-    Seen,
     Start,
-    Unhealthy,
-    Waiting,
-    plan,
-    plan_end,
 )
+from kube.kubelet.backoff import BackOff, duration
+from kube.kubelet.plan import plan, plan_end
+from kube.kubelet.pod_state import ImageState, PodMemory, Seen, Unhealthy, Waiting
 from kube.kubelet.runtime import State
 from tests.kubelet_node import container, make_pod
 from tests.unit.kubelet.seen import exited, running, sandbox, seen

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from kube.api import core
 from kube.kubelet.fake import FakeRuntime
-from kube.kubelet.plan import Unhealthy
+from kube.kubelet.pod_state import Unhealthy
 from kube.kubelet.probes import Answer, Prober, Tally, port_number
 from kube.kubelet.runtime import ContainerConfig, ExecResult, PodId, SandboxConfig
 from kube.kubelet.status import Health

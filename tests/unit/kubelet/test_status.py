@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from kube.api.core import Pod, PodStatus
-from kube.kubelet.plan import PodMemory, Seen, Waiting, plan
+from kube.kubelet.plan import plan
+from kube.kubelet.pod_state import PodMemory, Seen, Waiting
 from kube.kubelet.runtime import ContainerStatus, State
 from kube.kubelet.status import Health, compute
 from kube.kubelet.status_manager import merged

@@ -1,0 +1,133 @@
+"""What a pod is at this moment: what the engine shows of it, and what its worker remembers beyond that.
+
+`Seen` is the engine's word and survives the kubelet; `PodMemory` is the worker's own and does not: a restarted kubelet
+begins with an empty one, and `plan` comes to the same end all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from kube.kubelet.backoff import BackOff
+from kube.kubelet.runtime import ContainerStatus, SandboxStatus, State
+
+TERMINAL = ("Succeeded", "Failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A pod's sandboxes and containers as the engine shows them."""
+
+    sandboxes: Sequence[SandboxStatus] = ()
+    containers: Sequence[ContainerStatus] = ()
+
+    def sandbox(self) -> SandboxStatus | None:
+        """The sandbox that runs, the newest if there are several."""
+        running = [s for s in self.sandboxes if s.state is State.RUNNING]
+        return max(running, key=lambda s: s.attempt, default=None)
+
+    def of(self, name: str) -> list[ContainerStatus]:
+        """The containers of a name, newest first."""
+        return sorted((c for c in self.containers if c.name == name), key=lambda c: c.attempt, reverse=True)
+
+    def newest(self, name: str) -> ContainerStatus | None:
+        """The container that stands for a name now."""
+        return next(iter(self.of(name)), None)
+
+    def alive(self) -> list[ContainerStatus]:
+        """The containers that have to be killed before the pod is at rest."""
+        return [c for c in self.containers if c.state in (State.RUNNING, State.UNKNOWN)]
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Why a container is not running."""
+
+    reason: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageState:
+    """How far a container's image is."""
+
+    ready: bool = False
+    waiting: Waiting | None = None
+    """Set when it cannot be had now."""
+    retry_at: float | None = None
+    """When to ask again; None: when the pull is over."""
+
+
+@dataclass(slots=True)
+class ContainerMemory:
+    """What the worker remembers of a container and the engine does not."""
+
+    back_off: BackOff = field(default_factory=BackOff)
+    dead_since: dict[str, float] = field(default_factory=dict)
+    """When each dead container was first seen dead, by its id."""
+    image: ImageState | None = None
+    """None: not asked since the last start."""
+    trouble: Waiting | None = None
+    """Why the last attempt to create it failed."""
+    retry_at: float = 0.0
+    restart: str = ""
+    """Id of the container that was killed to be replaced, whatever the restart policy says of its exit code."""
+    attempts: int = 0
+    """The lowest number for the next attempt: higher than any seen, even if its container was removed."""
+
+
+@dataclass(slots=True)
+class PodMemory:
+    """What the worker remembers of a pod and the engine does not."""
+
+    containers: dict[str, ContainerMemory] = field(default_factory=dict)
+    volumes_ready: bool = False
+    volumes_retry_at: float = 0.0
+    sandbox_retry_at: float = 0.0
+    sandbox_attempts: int = 0
+    loss_told: bool = False
+    """The user knows that the sandbox is gone; until there is a new one."""
+    unhealthy: dict[str, Unhealthy] = field(default_factory=dict)
+    """Containers whose liveness or startup probe failed, by id."""
+
+    def of(self, name: str) -> ContainerMemory:
+        return self.containers.setdefault(name, ContainerMemory())
+
+    def reconfigured(self) -> None:
+        """What could not be had for want of a ConfigMap or Secret may be there now: no back-off from before counts."""
+        self.volumes_retry_at = 0.0
+        for memory in self.containers.values():
+            if memory.trouble is not None and memory.trouble.reason == "CreateContainerConfigError":
+                memory.retry_at = 0.0
+
+    def observe(self, seen: Seen, now: float) -> None:
+        """Note when containers were first seen dead, and the attempts there have been."""
+        present = set()
+        for container in seen.containers:
+            memory = self.of(container.name)
+            memory.attempts = max(memory.attempts, container.attempt + 1)
+            present.add(container.id)
+            if dead(container):
+                memory.dead_since.setdefault(container.id, now)
+        for memory in self.containers.values():
+            memory.dead_since = {id: since for id, since in memory.dead_since.items() if id in present}
+        self.unhealthy = {id: why for id, why in self.unhealthy.items() if id in present}
+        for sandbox in seen.sandboxes:
+            self.sandbox_attempts = max(self.sandbox_attempts, sandbox.attempt + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Unhealthy:
+    """A probe's verdict that costs a container its life."""
+
+    probe: str
+    """`liveness` or `startup`."""
+    grace: float | None = None
+    """The probe's own grace period."""
+
+
+def dead(container: ContainerStatus) -> bool:
+    """Whether it has ended, or could not be started."""
+    failed_to_start = container.state is State.CREATED and bool(container.error or container.exit_code)
+    return container.state is State.EXITED or failed_to_start
