@@ -1,0 +1,6 @@
+"""The lab: deploy/docker-compose.yml, its image, and the commands of `deploy/lab`.
+
+images.py     the lab's image, on Debian from a registry or made from its packages; the images of pods
+compose.py    Docker Compose, version 1 or 2
+lab.py        up, down, status, logs, shell
+"""
