@@ -261,6 +261,14 @@ def listen(address: str, port: int, *, flag: str = "--port") -> socket.socket:
     return sock
 
 
+def own_address() -> str:
+    """The address by which others reach this machine: that of the default route's interface."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
+        probe.connect(("192.0.2.1", 9))  # of a datagram socket: chooses a route, sends nothing
+        return str(probe.getsockname()[0])
+    return "127.0.0.1"
+
+
 @contextlib.asynccontextmanager
 async def serve_health(
     address: str,

@@ -30,6 +30,7 @@ SETTINGS = Settings(
     etcd_port=27479,
     etcd_peer_port=27480,
     apiserver_port=27080,
+    secure_port=27443,
     scheduler_port=27251,
     controller_manager_port=27252,
     kubelet_port=27250,

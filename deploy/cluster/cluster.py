@@ -272,6 +272,8 @@ def programs(settings: Settings) -> list[Program]:
                 str(commands / APISERVER),
                 *common,
                 f"--insecure-port={settings.apiserver_port}",
+                f"--secure-port={settings.secure_port}",
+                f"--cert-dir={settings.pki}",
                 f"--service-cluster-ip-range={settings.service_range}",
             ),
             health(settings.apiserver_port),

@@ -18,7 +18,7 @@ SETTINGS_FILE = "cluster.json"
 
 @dataclass(frozen=True)
 class Settings:
-    """A cluster. Every daemon listens on loopback."""
+    """A cluster. All that listens beyond loopback asks who is there: the apiserver's secure port."""
 
     run: Path = CHECKOUT / ".run"
     """Everything the cluster writes, but for Docker's own data."""
@@ -33,6 +33,9 @@ class Settings:
     etcd_port: int = 2379
     etcd_peer_port: int = 2380
     apiserver_port: int = 8080
+    """The plain port, on loopback."""
+    secure_port: int = 6443
+    """The apiserver's port for everybody else, on all addresses."""
     scheduler_port: int = 10251
     controller_manager_port: int = 10252
     kubelet_port: int = 10250
@@ -54,6 +57,11 @@ class Settings:
     @property
     def kubeconfig(self) -> Path:
         return self.run / "kubeconfig"
+
+    @property
+    def pki(self) -> Path:
+        """Where keys and certificates are."""
+        return self.run / "pki"
 
     @property
     def logs(self) -> Path:

@@ -82,7 +82,7 @@ class Api:
         if response.tunnel is not None:
             await response.tunnel.run()
         elif scope["type"] == "http":
-            await _send(response, method, headers, receive, send)
+            await send_response(response, method, headers, receive, send)
         elif response.stream is not None:
             await websocket.send_stream(response, receive, send)
         else:
@@ -153,9 +153,10 @@ def error_response(error: errors.ApiError) -> Response:
     return Response(orjson.dumps(error.to_dict()) + b"\n", error.code, headers=headers)
 
 
-async def _send(
+async def send_response(
     response: Response, method: str, request_headers: dict[bytes, bytes], receive: Receive, send: Send
 ) -> None:
+    """Send an answer by HTTP, whole or as a stream."""
     headers = [(b"content-type", response.content_type.encode()), *response.headers]
     if response.stream is not None:
         await _send_stream(response, headers, receive, send)

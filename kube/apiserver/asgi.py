@@ -1,4 +1,4 @@
-"""The three words of ASGI, typed."""
+"""The words of ASGI, typed."""
 
 from __future__ import annotations
 
@@ -9,3 +9,4 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]

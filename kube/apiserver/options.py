@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import socket
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
 
 from kube import daemon
+
+CERT_DIR = Path("/var/run/kubernetes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +23,17 @@ class Options:
     service_cluster_ip_range: IPv4Network
     service_node_port_range: range
     max_requests_inflight: int
+    bind_address: str = "0.0.0.0"
+    secure_port: int = 0
+    """0: there is no secure port."""
+    advertise_address: str = "127.0.0.1"
+    hostname: str = "localhost"
+    tls_cert_file: Path | None = None
+    tls_private_key_file: Path | None = None
+    cert_dir: Path = CERT_DIR
+    client_ca_file: Path | None = None
+    token_auth_file: Path | None = None
+    anonymous_auth: bool = True
 
 
 def _ports(text: str) -> range:
@@ -37,6 +52,13 @@ def _network(text: str) -> IPv4Network:
         return IPv4Network(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not an IPv4 range such as 10.96.0.0/16: {error}") from None
+
+
+def _address(text: str) -> str:
+    try:
+        return str(IPv4Address(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an IPv4 address") from None
 
 
 def parser() -> argparse.ArgumentParser:
@@ -58,11 +80,37 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--max-requests-inflight", type=int, default=400, metavar="N",
                        help="requests (watches and logs not counted) answered at once; more get 429 "
                        "(default %(default)s)")  # fmt: skip
+    _add_secure_flags(flags)
     return flags
+
+
+def _add_secure_flags(flags: argparse.ArgumentParser) -> None:
+    secure = flags.add_argument_group("the secure port")
+    secure.add_argument("--bind-address", type=_address, default="0.0.0.0", metavar="IP",
+                        help="address to serve HTTPS on, with authentication")  # fmt: skip
+    secure.add_argument("--secure-port", type=int, default=6443, metavar="PORT",
+                        help="port to serve HTTPS on; 0: do not")  # fmt: skip
+    secure.add_argument("--advertise-address", type=_address, metavar="IP",
+                        help="address by which the members of the cluster reach the secure port "
+                        "(default: --bind-address, or the default route's)")  # fmt: skip
+    secure.add_argument("--tls-cert-file", type=Path, metavar="FILE",
+                        help="certificate to serve with, and the chain behind it; without one a self-signed "
+                        "certificate is made in --cert-dir")  # fmt: skip
+    secure.add_argument("--tls-private-key-file", type=Path, metavar="FILE", help="key of --tls-cert-file")
+    secure.add_argument("--cert-dir", type=Path, default=CERT_DIR, metavar="DIR",
+                        help="where apiserver.crt and apiserver.key are made and kept")  # fmt: skip
+
+    who = flags.add_argument_group("who is asking on the secure port")
+    who.add_argument("--client-ca-file", type=Path, metavar="FILE",
+                     help="authorities of client certificates, whose CN is the user, and each O a group")  # fmt: skip
+    who.add_argument("--token-auth-file", type=Path, metavar="FILE",
+                     help='tokens, one on a line: token,user,uid,"group1,group2"')  # fmt: skip
+    daemon.add_bool(flags, "--anonymous-auth", True, "let in who shows nothing, as system:anonymous")
 
 
 def from_args(args: argparse.Namespace) -> Options:
     """Options from the parsed command line."""
+    bound: str = args.bind_address
     return Options(
         etcd_servers=tuple(url.strip() for url in args.etcd_servers.split(",") if url.strip()),
         insecure_bind_address=args.insecure_bind_address,
@@ -70,4 +118,14 @@ def from_args(args: argparse.Namespace) -> Options:
         service_cluster_ip_range=args.service_cluster_ip_range,
         service_node_port_range=args.service_node_port_range,
         max_requests_inflight=args.max_requests_inflight,
+        bind_address=args.bind_address,
+        secure_port=args.secure_port,
+        advertise_address=args.advertise_address or (bound if bound != "0.0.0.0" else daemon.own_address()),
+        hostname=socket.gethostname().lower(),
+        tls_cert_file=args.tls_cert_file,
+        tls_private_key_file=args.tls_private_key_file,
+        cert_dir=args.cert_dir,
+        client_ca_file=args.client_ca_file,
+        token_auth_file=args.token_auth_file,
+        anonymous_auth=args.anonymous_auth,
     )

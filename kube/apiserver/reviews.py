@@ -1,7 +1,6 @@
 """Answers to questions about who somebody is and what somebody may do.
 
-There is no authenticator and no authorizer yet: whoever reaches the insecure port is `system:unsecured`, as upstream
-called the user of that port, and may do everything. The answers say so.
+There is no authorizer yet: everybody who is let in may do everything, and the answers say so.
 (pkg/registry/{authorization,authentication})
 """
 
@@ -11,11 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from kube.api import authentication, authorization, errors, names, validation
-from kube.api.authentication import UserInfo
 from kube.api.meta import Object, ObjectMeta
-
-UNSECURED = UserInfo(username="system:unsecured", groups=["system:masters", "system:authenticated"])
-"""Who asks on the insecure port."""
+from kube.apiserver.authentication import USER
 
 NO_AUTHORIZER = "everything is allowed: the apiserver has no authorizer"
 NO_AUTHENTICATOR = "the apiserver has no token authenticator"
@@ -70,7 +66,7 @@ def _token(review: authentication.TokenReview) -> Object:
 
 
 def _self(review: authentication.SelfSubjectReview) -> Object:
-    status = authentication.SelfSubjectReviewStatus(userInfo=UNSECURED)
+    status = authentication.SelfSubjectReviewStatus(userInfo=USER.get())
     return review.model_copy(update={"status": status})
 
 

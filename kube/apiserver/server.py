@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import ssl
 from collections.abc import Iterator
 
 import uvicorn
 
 from kube import daemon
 from kube.api.resources import NAMESPACES
+from kube.apiserver import authentication, certificates
 from kube.apiserver.app import Api, App
+from kube.apiserver.asgi import Application
+from kube.apiserver.authentication import Authentication, TokenAuthenticator
 from kube.apiserver.bootstrap import create_namespaces
 from kube.apiserver.cache import Cache
 from kube.apiserver.discovery import Discovery
@@ -20,6 +24,7 @@ from kube.apiserver.nodes import NodeClient
 from kube.apiserver.options import Options
 from kube.apiserver.pages import pages
 from kube.apiserver.registry import strategies
+from kube.apiserver.secure import Secure, SecureProtocol
 from kube.apiserver.upgrade import HttpProtocol
 from kube.apiserver.verbs import Verbs
 from kube.store.etcd import EtcdStore
@@ -33,6 +38,20 @@ SHUTDOWN = 2
 class Server(uvicorn.Server):
     """uvicorn, with signals left to the daemon shell."""
 
+    def __init__(self, app: Application, protocol: type[HttpProtocol], tls: ssl.SSLContext | None = None) -> None:
+        """`protocol`: what speaks HTTP on a connection; with `tls`, inside of that."""
+        config = uvicorn.Config(
+            app,
+            http=protocol,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=SHUTDOWN,
+        )
+        config.load()
+        config.ssl = tls
+        super().__init__(config)
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
@@ -41,6 +60,9 @@ class Server(uvicorn.Server):
 async def run(options: Options) -> None:
     """Serve the API until cancelled."""
     listener = daemon.listen(options.insecure_bind_address, options.insecure_port, flag="--insecure-port")
+    secure_listener = (
+        daemon.listen(options.bind_address, options.secure_port, flag="--secure-port") if options.secure_port else None
+    )
     store = EtcdStore(options.etcd_servers)
     nodes = NodeClient()
     cache = Cache(store)
@@ -48,37 +70,44 @@ async def run(options: Options) -> None:
     handlers = Handlers(verbs, cache, nodes)
     discovery = Discovery()
     api = Api(handlers, discovery, max_in_flight=options.max_requests_inflight)
-    server = Server(
-        uvicorn.Config(
-            App(api, pages(discovery, _checks(store, cache))),
-            http=HttpProtocol,
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            timeout_graceful_shutdown=SHUTDOWN,
-        )
-    )
+    app = App(api, pages(discovery, _checks(store, cache)))
+    servers = [(Server(app, HttpProtocol), listener)]
+    if secure_listener is not None:
+        secure = Secure(app, _authentication(options))
+        servers.append((Server(secure, SecureProtocol, certificates.server_context(options)), secure_listener))
     try:
         async with asyncio.TaskGroup() as tasks:
             following = tasks.create_task(cache.run(), name="cache")
             progress = tasks.create_task(cache.progress(), name="progress")
             tasks.create_task(_prepare(cache, verbs), name="bootstrap")
-            serving = tasks.create_task(server.serve([listener]), name="http")
+            serving = [tasks.create_task(server.serve([sock]), name="http") for server, sock in servers]
             log.info("serving address=%s port=%d", options.insecure_bind_address, options.insecure_port)
+            if options.secure_port:
+                log.info("serving securely address=%s port=%d", options.bind_address, options.secure_port)
             try:
-                await asyncio.shield(serving)
+                await asyncio.wait(serving, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 handlers.stopping.set()
                 for objects in cache.resources.values():
                     objects.wake()
-                server.should_exit = True
-                if not serving.done():
-                    await asyncio.wait([serving])
+                for server, _ in servers:
+                    server.should_exit = True
+                await asyncio.wait(serving)
                 following.cancel()
                 progress.cancel()
     finally:
         await nodes.close()
         await store.close()
+
+
+def _authentication(options: Options) -> Authentication:
+    tokens: list[TokenAuthenticator] = []
+    if options.token_auth_file is not None:
+        tokens.append(authentication.token_file(options.token_auth_file))
+    if options.anonymous_auth:
+        # (pkg/kubeapiserver/options/authentication.go: ApplyAuthorization)
+        log.warning("AnonymousAuth is not allowed with the AlwaysAllow authorizer. Resetting AnonymousAuth to false.")
+    return Authentication(tokens, anonymous=False)
 
 
 async def _prepare(cache: Cache, verbs: Verbs) -> None:

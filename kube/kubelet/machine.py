@@ -71,11 +71,3 @@ def _os_image() -> str:
 def hostname() -> str:
     """The machine's name as a node's name: lower case."""
     return socket.gethostname().strip().lower()
-
-
-def address() -> str:
-    """The address by which others reach this machine: that of the default route's interface."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
-        probe.connect(("192.0.2.1", 9))  # of a datagram socket: chooses a route, sends nothing
-        return str(probe.getsockname()[0])
-    return "127.0.0.1"

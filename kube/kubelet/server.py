@@ -35,7 +35,7 @@ async def run(options: Options) -> None:
     name = options.hostname_override or machine.hostname()
     facts = NodeFacts(
         name=name,
-        ip=options.node_ip or machine.address(),
+        ip=options.node_ip or daemon.own_address(),
         machine=machine.inspect(options.root_dir),
         version=daemon.version(),
         port=options.port,

@@ -32,6 +32,7 @@ SETTINGS = Settings(
     etcd_port=26479,
     etcd_peer_port=26480,
     apiserver_port=26080,
+    secure_port=26443,
     scheduler_port=26251,
     controller_manager_port=26252,
     kubelet_port=26250,

@@ -18,14 +18,19 @@ from tests.own_etcd import OwnEtcd
 
 
 class OwnApiserver:
-    """One kube-apiserver process on a free port of the loopback."""
+    """One kube-apiserver process on free ports of the loopback."""
 
-    def __init__(self, etcd: OwnEtcd, log: Path) -> None:
+    def __init__(self, etcd: OwnEtcd, log: Path, *flags: str) -> None:
         self.etcd = etcd
         self._log = log
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self._port = free.getsockname()[1]
+        self._flags = flags
+        with socket.create_server(("127.0.0.1", 0)) as free, socket.create_server(("127.0.0.1", 0)) as secure:
+            self._port, self._secure_port = free.getsockname()[1], secure.getsockname()[1]
         self.url = f"http://127.0.0.1:{self._port}"
+        self.secure_url = f"https://127.0.0.1:{self._secure_port}"
+        self.cert_dir = log.parent / "certs"
+        self.ca_file = self.cert_dir / "apiserver.crt"
+        """Vouches for the secure port, unless other flags say what is served."""
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -33,7 +38,8 @@ class OwnApiserver:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "kube.apiserver", f"--etcd-servers={self.etcd.endpoint}",
-                 f"--insecure-port={self._port}", "-v2"],
+                 f"--insecure-port={self._port}", f"--secure-port={self._secure_port}", "--bind-address=127.0.0.1",
+                 f"--cert-dir={self.cert_dir}", "-v2", *self._flags],
                 stdout=log, stderr=log,
             )  # fmt: skip
         deadline = time.monotonic() + 30

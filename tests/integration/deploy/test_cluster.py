@@ -39,7 +39,7 @@ def settings() -> Iterator[Settings]:
         unavailable("root")
     name = f"t{secrets.token_hex(3)}"
     run = Path("/tmp") / f"kube-{name}"
-    ports = free_ports(7)
+    ports = free_ports(8)
     settings = Settings(
         run=run,
         node=name,
@@ -51,6 +51,7 @@ def settings() -> Iterator[Settings]:
         controller_manager_port=ports[4],
         kubelet_port=ports[5],
         proxy_port=ports[6],
+        secure_port=ports[7],
         shared_etcd=False,
     )
     yield settings

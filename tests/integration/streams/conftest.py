@@ -23,6 +23,9 @@ from tests.own_etcd import OwnEtcd
 from tests.own_node import OwnNode, own_node
 
 MINORS = range(20, 40)
+TOKEN = "a-token-of-these-tests"
+SECURE = "secure"
+"""The context of the apiserver's secure port."""
 
 
 def kubectls() -> list[str]:
@@ -72,14 +75,24 @@ def streams(scratch_etcd: OwnEtcd, node: OwnNode, tmp_path_factory: pytest.TempP
     if os.geteuid() != 0:
         unavailable("root")
     directory = tmp_path_factory.mktemp("streams")
-    apiserver = OwnApiserver(scratch_etcd, directory / "apiserver.log")
+    (directory / "tokens.csv").write_text(f'{TOKEN},tester,1,"system:masters"\n')
+    tokens = f"--token-auth-file={directory / 'tokens.csv'}"
+    apiserver = OwnApiserver(scratch_etcd, directory / "apiserver.log", tokens)
     kubelet: subprocess.Popen[bytes] | None = None
     try:
         apiserver.start()
         config = {
-            "apiVersion": "v1", "kind": "Config", "current-context": "c", "users": [{"name": "u", "user": {}}],
-            "clusters": [{"name": "c", "cluster": {"server": apiserver.url}}],
-            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+            "apiVersion": "v1", "kind": "Config", "current-context": "c",
+            "users": [{"name": "u", "user": {}}, {"name": "s", "user": {"token": TOKEN}}],
+            "clusters": [
+                {"name": "c", "cluster": {"server": apiserver.url}},
+                {"name": "s", "cluster": {"server": apiserver.secure_url,
+                                          "certificate-authority": str(apiserver.ca_file)}},
+            ],
+            "contexts": [
+                {"name": "c", "context": {"cluster": "c", "user": "u"}},
+                {"name": SECURE, "context": {"cluster": "s", "user": "s"}},
+            ],
         }  # fmt: skip
         (directory / "kubeconfig").write_text(json.dumps(config))
         kubelet = start_kubelet(node, scratch_etcd, apiserver, directory)

@@ -13,20 +13,26 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.streams.conftest import Streams
+from tests.integration.streams.conftest import SECURE, Streams
 from tests.integration.streams.terminal import Terminal
 
+PLAIN_AND_SECURE = pytest.mark.parametrize(
+    "context", [pytest.param("--context=c", id="plain"), pytest.param(f"--context={SECURE}", id="TLS")]
+)
 
-def test_exec_has_both_outputs_and_the_exit_code(streams: Streams, kubectl_path: str) -> None:
-    result = streams.run(kubectl_path, "exec", "web", "--", "sh", "-c", "echo out; echo err >&2; exit 7")
+
+@PLAIN_AND_SECURE
+def test_exec_has_both_outputs_and_the_exit_code(streams: Streams, kubectl_path: str, context: str) -> None:
+    result = streams.run(kubectl_path, context, "exec", "web", "--", "sh", "-c", "echo out; echo err >&2; exit 7")
     assert result.returncode == 7
     assert result.stdout == b"out\n"
     assert result.stderr.splitlines() == [b"err", b"command terminated with exit code 7"]
 
 
-def test_exec_carries_much_both_ways(streams: Streams, kubectl_path: str) -> None:
+@PLAIN_AND_SECURE
+def test_exec_carries_much_both_ways(streams: Streams, kubectl_path: str, context: str) -> None:
     sent = os.urandom(4_000_000)
-    result = streams.run(kubectl_path, "exec", "-i", "web", "--", "cat", stdin=sent)
+    result = streams.run(kubectl_path, context, "exec", "-i", "web", "--", "cat", stdin=sent)
     assert (result.returncode, result.stderr) == (0, b"")
     assert result.stdout == sent
 
@@ -98,9 +104,11 @@ def test_cp_there_and_back(streams: Streams, kubectl_path: str, tmp_path: Path) 
 
 
 @contextlib.contextmanager
-def forwarding(streams: Streams, kubectl_path: str, port: int) -> Iterator[tuple[int, subprocess.Popen[str]]]:
+def forwarding(
+    streams: Streams, kubectl_path: str, port: int, context: str = "--context=c"
+) -> Iterator[tuple[int, subprocess.Popen[str]]]:
     """kubectl forwards a free port of the loopback, which is given."""
-    command = streams.command(kubectl_path, "port-forward", "--address=127.0.0.1", "pod/web", f":{port}")
+    command = streams.command(kubectl_path, context, "port-forward", "--address=127.0.0.1", "pod/web", f":{port}")
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         try:
             assert running.stdout is not None
@@ -112,8 +120,9 @@ def forwarding(streams: Streams, kubectl_path: str, port: int) -> Iterator[tuple
             running.kill()
 
 
-def test_port_forward_carries_connections(streams: Streams, kubectl_path: str) -> None:
-    with forwarding(streams, kubectl_path, 80) as (port, _):
+@PLAIN_AND_SECURE
+def test_port_forward_carries_connections(streams: Streams, kubectl_path: str, context: str) -> None:
+    with forwarding(streams, kubectl_path, 80, context) as (port, _):
         for _ in range(5):
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
                 assert answer.read() == b"web\n"

@@ -1,0 +1,152 @@
+"""Who is asking: from a client's certificate, or a bearer token, to a user and its groups.
+
+Each way answers with a user, with nothing (it was not used), or raises Unauthorized; the first user counts, and who
+shows nothing is anonymous, where that is allowed. A token that nobody knows is refused also there: it is a mistake, and
+not an anonymous client. (apiserver/pkg/authentication, plugin/pkg/auth/authenticator)
+
+Which user a request has is carried as Go's context carries it, in a context variable: whoever answers the request may
+ask. Without any, it came in by the plain port, whose clients are trusted.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import csv
+import hashlib
+import io
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+
+from kube.api import errors
+from kube.api.authentication import UserInfo
+from kube.certificates import PeerCertificate
+from kube.daemon import Fatal
+
+AUTHENTICATED, UNAUTHENTICATED = "system:authenticated", "system:unauthenticated"
+MASTERS = "system:masters"
+ANONYMOUS = UserInfo(username="system:anonymous", groups=[UNAUTHENTICATED])
+UNSECURED = UserInfo(username="system:unsecured", groups=[MASTERS, AUTHENTICATED])
+"""Who asks on the plain port."""
+
+CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"
+BEARER_PROTOCOL = b"base64url.bearer.authorization.k8s.io."
+"""What a browser, which can set no headers, puts its token behind, among the protocols of a WebSocket."""
+
+USER: ContextVar[UserInfo] = ContextVar("USER", default=UNSECURED)
+"""Who asks for what is being answered."""
+
+TokenAuthenticator = Callable[[str], Awaitable[UserInfo | None]]
+"""The user of a token; None: it is not one of mine. Raises Unauthorized for one that is, and is not valid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The certificate that a client has shown, and OpenSSL has verified."""
+
+    subject: PeerCertificate
+    der: bytes
+
+    def user(self) -> UserInfo | None:
+        """CN is the user, each O a group (pkg/authentication/request/x509)."""
+        attributes = [pair for rdn in self.subject.get("subject", ()) for pair in rdn]
+        names = [value for key, value in attributes if key == "commonName"]
+        if not names or not names[-1]:
+            return None
+        groups = [value for key, value in attributes if key == "organizationName"]
+        credential = f"X509SHA256={hashlib.sha256(self.der).hexdigest()}"
+        return UserInfo(username=names[-1], groups=groups, extra={CREDENTIAL_ID: [credential]})
+
+
+class Authentication:
+    """The ways in, in upstream's order."""
+
+    def __init__(self, tokens: Iterable[TokenAuthenticator] = (), *, anonymous: bool = True) -> None:
+        self._tokens = tuple(tokens)
+        self._anonymous = anonymous
+
+    async def user(self, peer: Peer | None, headers: Iterable[tuple[bytes, bytes]]) -> UserInfo:
+        """Who sends a request with these headers over a connection of this peer. Raises Unauthorized."""
+        found = peer.user() if peer is not None else None
+        if found is None:
+            token = bearer_token(headers)
+            if token is None and self._anonymous:
+                return ANONYMOUS
+            found = await self.user_of_token(token) if token else None
+        if found is None:
+            raise unauthorized()
+        if AUTHENTICATED not in found.groups:
+            found = found.model_copy(update={"groups": [*found.groups, AUTHENTICATED]})
+        return found
+
+    async def user_of_token(self, token: str) -> UserInfo | None:
+        """Whose a token is. Raises Unauthorized."""
+        for authenticate in self._tokens:
+            if (user := await authenticate(token)) is not None:
+                return user
+        return None
+
+
+def unauthorized() -> errors.Unauthorized:
+    """The answer to everyone who is not known: it tells nothing."""
+    return errors.Unauthorized("Unauthorized")
+
+
+def bearer_token(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """The token that a request carries; None: it carries none.
+
+    An `Authorization` of another scheme is none (pkg/authentication/request/bearertoken).
+    """
+    for name, value in headers:
+        if name == b"authorization":
+            scheme, _, token = value.decode("latin-1").strip().partition(" ")
+            if scheme.lower() == "bearer" and token.strip():
+                return token.strip()
+        elif name == b"sec-websocket-protocol":
+            for word in value.split(b","):
+                if word.strip().startswith(BEARER_PROTOCOL):
+                    return _unpacked(word.strip().removeprefix(BEARER_PROTOCOL))
+    return None
+
+
+def _unpacked(encoded: bytes) -> str:
+    try:
+        return base64.urlsafe_b64decode(encoded + b"=" * (-len(encoded) % 4)).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        raise unauthorized() from None
+
+
+def token_file(path: Path) -> TokenAuthenticator:
+    """The tokens of a file, `token,user,uid,"group1,group2"` in each line; read once. Raises Fatal.
+
+    (pkg/authentication/token/tokenfile)
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
+        raise Fatal(f"cannot read --token-auth-file={path}: {why}") from None
+    users = _users(path, text)
+
+    async def authenticate(token: str) -> UserInfo | None:
+        return users.get(token)
+
+    return authenticate
+
+
+def _users(path: Path, text: str) -> Mapping[str, UserInfo]:
+    users = {}
+    rows = csv.reader(io.StringIO(text), skipinitialspace=True)
+    for row in rows:
+        if not row or row[0].startswith("#"):
+            continue
+        if len(row) < 3 or not row[0] or not row[1]:
+            raise Fatal(
+                f"cannot use --token-auth-file={path}: line {rows.line_num} is not `token,user,uid` or `token,user,uid,"
+                f'"group1,group2"`'
+            )
+        groups = [group.strip() for group in row[3].split(",") if group.strip()] if len(row) > 3 else []
+        users[row[0]] = UserInfo(username=row[1], uid=row[2], groups=groups)
+    return users

@@ -1,0 +1,77 @@
+"""The secure port: TLS, and between it and the API the question who is asking.
+
+The same application answers on the plain port; a request that comes by this one has a user (authentication.USER)
+before it gets there. The order of the steps is upstream's (pkg/server/config.go: DefaultBuildHandlerChain).
+"""
+
+from __future__ import annotations
+
+from asyncio import Transport
+from typing import Any
+
+from kube.api import errors
+from kube.apiserver import websocket
+from kube.apiserver.app import error_response, send_response
+from kube.apiserver.asgi import Application, Receive, Scope, Send
+from kube.apiserver.authentication import USER, Authentication, Peer
+from kube.apiserver.upgrade import HttpProtocol
+
+PEER = "kube.peer"
+"""Where a scope has its connection's Peer."""
+
+
+class Secure:
+    """The application, for those who may use it."""
+
+    def __init__(self, app: Application, authentication: Authentication) -> None:
+        self._app = app
+        self._authentication = authentication
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            user = await self._authentication.user(scope.get(PEER), scope["headers"])
+        except errors.ApiError as error:
+            await _refuse(error, scope, receive, send)
+            return
+        # Nobody behind needs the credentials; a pod that is asked through the proxy must not see them.
+        scope["headers"] = [header for header in scope["headers"] if header[0] != b"authorization"]
+        token = USER.set(user)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            USER.reset(token)
+
+
+async def _refuse(error: errors.ApiError, scope: Scope, receive: Receive, send: Send) -> None:
+    response = error_response(error)
+    if scope["type"] == "http":
+        await send_response(response, scope["method"], dict(scope["headers"]), receive, send)
+    else:
+        await websocket.refuse(response, receive, send)
+
+
+class SecureProtocol(HttpProtocol):
+    """HTTP over TLS: each request is given the certificate of the connection that it came by."""
+
+    _peer: Peer | None = None
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        tls = transport.get_extra_info("ssl_object")
+        subject = tls.getpeercert() if tls is not None else None
+        if subject:
+            self._peer = Peer(subject, tls.getpeercert(binary_form=True))
+        app, websockets = self.app, self.ws_protocol_class
+
+        async def with_peer(scope: Scope, receive: Receive, send: Send) -> None:
+            scope[PEER] = self._peer
+            await app(scope, receive, send)
+
+        def websocket_protocol(**arguments: Any) -> Any:
+            assert websockets is not None
+            protocol: Any = websockets(**arguments)
+            protocol.app = with_peer
+            return protocol
+
+        self.app = with_peer
+        self.ws_protocol_class = websocket_protocol  # type: ignore[assignment]  # a way to make one
