@@ -34,6 +34,9 @@ MAX_BODY = 3 * 1024 * 1024
 GZIP_FROM = 128 * 1024
 """Bodies of so many bytes are compressed if the client asks (upstream's threshold)."""
 
+LONG_RUNNING = ("log", "proxy")
+"""Subresources whose requests last as long as there is something to say (like watches, and connections)."""
+
 REQUESTS = Counter(
     "apiserver_request_total", "Requests by verb, resource and code.", ("verb", "resource", "subresource", "code")
 )
@@ -47,10 +50,14 @@ IN_FLIGHT = Gauge("apiserver_current_inflight_requests", "Requests being answere
 class Api:
     """The ASGI callable of /api and /apis."""
 
-    def __init__(self, handlers: Handlers, discovery: Discovery, *, max_in_flight: int = 400) -> None:
+    def __init__(
+        self, handlers: Handlers, discovery: Discovery, *, max_in_flight: int = 400, timeout: float = 60.0
+    ) -> None:
+        """`timeout`: seconds that a request may take, its body included, unless it is a long-running one."""
         self._handlers = handlers
         self._discovery = discovery
         self._max_in_flight = max_in_flight
+        self._timeout = timeout
         self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -102,15 +109,19 @@ class Api:
             return Response(b"", 200, headers=[(b"allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")])
         query = Query(scope["query_string"])
         upgrade = upgrade_of(scope) if target.subresource in SUBRESOURCES else None
-        watching = target.watch or query.flag("watch") or target.subresource == "log"
-        if watching or upgrade is not None:
-            return await self._handlers.handle(Request(method, path, target, query, headers, upgrade=upgrade))
+        if upgrade is not None or target.watch or query.flag("watch") or target.subresource in LONG_RUNNING:
+            reads = upgrade is None and method not in ("GET", "HEAD")
+            body = await _read_body(receive, headers) if reads else b""
+            return await self._handlers.handle(Request(method, path, target, query, headers, body, upgrade))
         if self._in_flight >= self._max_in_flight:
             raise errors.TooManyRequests("Too many requests, please try again later.", details={"retryAfterSeconds": 1})
         self._in_flight += 1
         try:
-            body = await _read_body(receive, headers) if method not in ("GET", "HEAD") else b""
-            return await self._handlers.handle(Request(method, path, target, query, headers, body))
+            async with asyncio.timeout(self._timeout):
+                body = await _read_body(receive, headers) if method not in ("GET", "HEAD") else b""
+                return await self._handlers.handle(Request(method, path, target, query, headers, body))
+        except TimeoutError:
+            raise errors.Timeout("Timeout: request did not complete within the allotted timeout", details={}) from None
         finally:
             self._in_flight -= 1
 

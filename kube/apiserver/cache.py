@@ -266,6 +266,9 @@ class Cache:
     async def _ask_after(self, running: asyncio.Task[int]) -> int:
         await asyncio.wait([running])
         self._probe, self._next_probe = self._next_probe, None
+        if not running.cancelled() and isinstance(error := running.exception(), Unavailable):
+            # Nobody waits for two time-outs.
+            raise Unavailable(str(error))
         return await self._store.revision()
 
     def _cache_of(self, key: str) -> ResourceCache | None:

@@ -18,11 +18,15 @@ class Options:
     """What the apiserver is told at its start."""
 
     etcd_servers: tuple[str, ...]
+    etcd_compaction_interval: float
+    """Seconds; 0: never."""
     insecure_bind_address: str
     insecure_port: int
     service_cluster_ip_range: IPv4Network
     service_node_port_range: range
     max_requests_inflight: int
+    request_timeout: float
+    """Seconds."""
     bind_address: str = "0.0.0.0"
     secure_port: int = 0
     """0: there is no secure port."""
@@ -66,6 +70,9 @@ def parser() -> argparse.ArgumentParser:
     flags = daemon.flags("kube-apiserver", "Serves the Kubernetes API from etcd.")
     flags.add_argument("--etcd-servers", default="http://127.0.0.1:2379", metavar="URLS",
                        help="etcd servers to connect to, comma separated (default %(default)s)")  # fmt: skip
+    flags.add_argument("--etcd-compaction-interval", type=daemon.duration, default="5m0s", metavar="DURATION",
+                       help="how often etcd is told to forget history older than that; 0 means never, for an etcd that "
+                       "compacts by itself (default %(default)s)")  # fmt: skip
     flags.add_argument("--insecure-bind-address", default="127.0.0.1", metavar="IP",
                        help="address to serve plain HTTP on; whoever reaches it is trusted, so keep it on loopback "
                        "(default %(default)s)")  # fmt: skip
@@ -80,6 +87,9 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--max-requests-inflight", type=int, default=400, metavar="N",
                        help="requests (watches and logs not counted) answered at once; more get 429 "
                        "(default %(default)s)")  # fmt: skip
+    flags.add_argument("--request-timeout", type=daemon.duration, default="1m0s", metavar="DURATION",
+                       help="how long a request may take, its body included; watches, logs and other long-running "
+                       "requests are not bound by it (default %(default)s)")  # fmt: skip
     _add_secure_flags(flags)
     return flags
 
@@ -113,11 +123,13 @@ def from_args(args: argparse.Namespace) -> Options:
     bound: str = args.bind_address
     return Options(
         etcd_servers=tuple(url.strip() for url in args.etcd_servers.split(",") if url.strip()),
+        etcd_compaction_interval=args.etcd_compaction_interval,
         insecure_bind_address=args.insecure_bind_address,
         insecure_port=args.insecure_port,
         service_cluster_ip_range=args.service_cluster_ip_range,
         service_node_port_range=args.service_node_port_range,
         max_requests_inflight=args.max_requests_inflight,
+        request_timeout=args.request_timeout,
         bind_address=args.bind_address,
         secure_port=args.secure_port,
         advertise_address=args.advertise_address or (bound if bound != "0.0.0.0" else daemon.own_address()),

@@ -45,14 +45,23 @@ def pages(discovery: Discovery, checks: Mapping[str, daemon.Check]) -> FastAPI:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     async def health(request: Request) -> Response:
-        """Each check on a line of its own with `?verbose`; 500 if one fails."""
+        """Each check on a line of its own with `?verbose`; 500 if one fails. `?exclude=<check>` leaves one out."""
         name = request.url.path.strip("/")
-        failures = await daemon.run_checks(checks)
-        code, text = daemon.health_text(name, failures, verbose="verbose" in request.query_params)
+        left_out = request.query_params.getlist("exclude")
+        asked = {check: ask for check, ask in checks.items() if check not in left_out}
+        code, text = daemon.health_text(name, await daemon.run_checks(asked), verbose="verbose" in request.query_params)
         return PlainTextResponse(text, code)
 
+    async def one_check(request: Request, check: str) -> Response:
+        """A single check: `ok`, or 500 with the reason."""
+        if check not in checks:
+            raise HTTPException(404)
+        why = (await daemon.run_checks({check: checks[check]}))[check]
+        return PlainTextResponse(f"internal server error: {why}\n" if why else "ok", 500 if why else 200)
+
     for path in ("/healthz", "/livez", "/readyz"):
-        app.add_api_route(path, health, methods=["GET"], response_class=PlainTextResponse)
+        app.add_api_route(path, health, methods=["GET", "HEAD"], response_class=PlainTextResponse)
+        app.add_api_route(f"{path}/{{check:path}}", one_check, methods=["GET", "HEAD"], include_in_schema=False)
 
     @app.get("/", include_in_schema=False)
     async def root() -> dict[str, list[str]]:

@@ -27,12 +27,17 @@ from kube.apiserver.registry import strategies
 from kube.apiserver.secure import Secure, SecureProtocol
 from kube.apiserver.upgrade import HttpProtocol
 from kube.apiserver.verbs import Verbs
+from kube.store.compaction import Compactor
 from kube.store.etcd import EtcdStore
 
 log = logging.getLogger(__name__)
 
 SHUTDOWN = 2
 """Seconds that requests have to end when the apiserver stops; watches are ended at once."""
+
+
+ETCD_CHECK = 2.0
+"""Seconds that etcd has to answer when its health is asked for (upstream's --etcd-healthcheck-timeout)."""
 
 
 class Server(uvicorn.Server):
@@ -69,7 +74,7 @@ async def run(options: Options) -> None:
     verbs = Verbs(store, cache, strategies(cache, options.service_cluster_ip_range, options.service_node_port_range))
     handlers = Handlers(verbs, cache, nodes)
     discovery = Discovery()
-    api = Api(handlers, discovery, max_in_flight=options.max_requests_inflight)
+    api = Api(handlers, discovery, max_in_flight=options.max_requests_inflight, timeout=options.request_timeout)
     app = App(api, pages(discovery, _checks(store, cache)))
     servers = [(Server(app, HttpProtocol), listener)]
     if secure_listener is not None:
@@ -79,6 +84,8 @@ async def run(options: Options) -> None:
         async with asyncio.TaskGroup() as tasks:
             following = tasks.create_task(cache.run(), name="cache")
             progress = tasks.create_task(cache.progress(), name="progress")
+            compactor = Compactor(store, options.etcd_compaction_interval)
+            compacting = tasks.create_task(compactor.run(), name="compaction")
             tasks.create_task(_prepare(cache, verbs), name="bootstrap")
             serving = [tasks.create_task(server.serve([sock]), name="http") for server, sock in servers]
             log.info("serving address=%s port=%d", options.insecure_bind_address, options.insecure_port)
@@ -95,6 +102,7 @@ async def run(options: Options) -> None:
                 await asyncio.wait(serving)
                 following.cancel()
                 progress.cancel()
+                compacting.cancel()
     finally:
         await nodes.close()
         await store.close()
@@ -120,7 +128,11 @@ def _checks(store: EtcdStore, cache: Cache) -> dict[str, daemon.Check]:
         return
 
     async def etcd() -> None:
-        await store.revision()
+        try:
+            async with asyncio.timeout(ETCD_CHECK):
+                await store.revision()
+        except TimeoutError:
+            raise RuntimeError(f"no answer within {ETCD_CHECK:g} s") from None
 
     async def synced() -> None:
         if not cache.ready.is_set():

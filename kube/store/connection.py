@@ -2,8 +2,9 @@
 
 One channel a member, opened when the first call is made (grpc.aio binds itself to the running event loop). Calls go
 to one member until it fails; then to whichever is connected first. A call made while none is connected waits, until
-its deadline, so that a restart of etcd is a pause and not an error. A request is sent a second time only if it changes
-nothing: after a lost connection nobody knows what became of a write.
+its deadline, so that a restart of etcd is a pause and not an error; once etcd has been away for longer than that, calls
+fail soon, so that whoever tries again and again does not wait each time. A request is sent a second time only if it
+changes nothing: after a lost connection nobody knows what became of a write.
 
 No exception of gRPC leaves this module: a caller sees what kube/store/store.py declares.
 """
@@ -47,6 +48,9 @@ OPTIONS = [
 PAUSE = 0.05
 """Seconds before a request is sent again."""
 
+GRACE = 0.5
+"""Seconds that a call waits for an etcd that has been away for longer than the timeout."""
+
 READY = grpc.ChannelConnectivity.READY
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 
@@ -87,6 +91,8 @@ class Connection:
         self._members: list[Member] = []
         self._current: Member | None = None
         self._connecting: asyncio.Task[Member] | None = None
+        self._lost = 0.0
+        """Loop time since when no member is connected, while that is so."""
 
     def __str__(self) -> str:
         return f"etcd at {','.join(self._endpoints)}"
@@ -118,13 +124,18 @@ class Connection:
             return current
         if self.closed:
             raise Unavailable(f"{self}: the connection is closed")
+        now = asyncio.get_running_loop().time()
         if self._connecting is None or self._connecting.done():
             self._connecting = asyncio.create_task(self._connect(), name=f"connect to {self}")
+            self._lost = now
+        elif now - self._lost > self.timeout:
+            deadline = min(deadline, now + GRACE)
         try:
             async with asyncio.timeout_at(deadline):
                 return await asyncio.shield(self._connecting)
         except TimeoutError:
-            raise Unavailable(f"{self}: no connection within {self.timeout:g} s{await self._reason()}") from None
+            away = asyncio.get_running_loop().time() - self._lost
+            raise Unavailable(f"{self}: no connection for {away:.1f} s{await self._reason()}") from None
         except asyncio.CancelledError:
             self.raise_if_closed()
             raise

@@ -47,7 +47,7 @@ async def test_every_call_is_unavailable_within_the_timeout_while_etcd_is_down(
 async def test_a_store_that_was_never_reached_says_which_and_why(own_etcd: OwnEtcd) -> None:
     own_etcd.kill()
     store = EtcdStore([own_etcd.endpoint], timeout=0.5)
-    with pytest.raises(Unavailable, match=f"{own_etcd.endpoint}: no connection within 0.5 s: .*Connection refused"):
+    with pytest.raises(Unavailable, match=f"{own_etcd.endpoint}: no connection for 0.5 s: .*Connection refused"):
         await store.get(ROOT)
     await store.close()
 
