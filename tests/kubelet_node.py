@@ -27,7 +27,7 @@ from kube.apiserver.pages import pages
 from kube.apiserver.registry import strategies
 from kube.apiserver.verbs import Verbs
 from kube.client.informer import Informers
-from kube.client.rest import ObjectList
+from kube.client.rest import MERGE_PATCH, ObjectList
 from kube.client.source import EtcdSources
 from kube.kubelet.configuration import ConfigurationManager
 from kube.kubelet.fake import FakeRuntime
@@ -84,6 +84,10 @@ class Api:
         path = resources.of(type(obj)).path(obj.namespace, obj.name, subresource)
         return type(obj).parse(await self._request("PUT", path, content=obj.to_json()))
 
+    async def patch(self, model: type[T], name: str, namespace: str, patch: dict[str, Any]) -> T:
+        path, headers = resources.of(model).path(namespace, name), {"Content-Type": MERGE_PATCH}
+        return model.parse(await self._request("PATCH", path, content=orjson.dumps(patch), headers=headers))
+
     async def delete(
         self,
         model: type[T],
@@ -108,12 +112,13 @@ class Api:
         path = resources.PODS.path(pod.namespace, pod.name, "binding")
         await self._request("POST", path, content=binding.to_json())
 
-    async def _request(self, method: str, path: str, **more: Any) -> bytes:
+    async def _request(self, method: str, path: str, headers: dict[str, str] | None = None, **more: Any) -> bytes:
         if self.down:
             raise errors.ServiceUnavailable("cannot reach the apiserver: it is down")
         if method != "GET":
             self.writes.append((method, path))
-        headers = {"Content-Type": "application/json"} if "content" in more else {}
+        if headers is None:
+            headers = {"Content-Type": "application/json"} if "content" in more else {}
         answer = await self.http.request(method, path, headers=headers, **more)
         if answer.status_code >= 300:
             raise errors.from_status(answer.json(), answer.status_code)

@@ -81,7 +81,8 @@ class _Container:
 class FakeRuntime:
     """A Runtime in memory.
 
-    `programs`: by command and arguments together. `images`: what the node has; `registry`: what it can pull.
+    `programs`: by command and arguments together. `images`: what the node has; `registry`: what it can pull, which is
+    anything with `every_image`.
     `sandbox_delay`, `create_delay`, `start_delay`, `pull_delay`: seconds. `fail` makes calls fail.
     """
 
@@ -92,6 +93,7 @@ class FakeRuntime:
         pod_cidr: str = "10.244.0.0/16",
         images: Iterable[str] = ("kube/pause", "kube/web"),
         registry: Iterable[str] = (),
+        every_image: bool = False,
         sandbox_delay: float = 0.0,
         create_delay: float = 0.0,
         start_delay: float = 0.0,
@@ -101,6 +103,7 @@ class FakeRuntime:
         self.node_name = node_name
         self.images: dict[str, Program] = {full_image_name(name): Program() for name in images}
         self.registry: dict[str, Program] = {full_image_name(name): Program() for name in registry}
+        self.every_image = every_image
         self.programs: dict[tuple[str, ...], Program] = {}
         self.exec_results: dict[tuple[str, ...], ExecResult | None] = {}
         """By command; None: it hangs. A command that is not here succeeds."""
@@ -148,6 +151,10 @@ class FakeRuntime:
         container.lines.extend((self.now(), line) for line in output.splitlines(keepends=True))
         container.written.set()
         container.written = asyncio.Event()
+
+    def teach(self, container_id: str, program: Program) -> None:
+        """What a container will do that has not been started."""
+        self._container(container_id).program = program
 
     def id_of(self, name: str) -> str:
         """The id of the container or sandbox with this name in the engine. Raises KeyError."""
@@ -381,9 +388,9 @@ class FakeRuntime:
     async def pull(self, name: str) -> Image:
         full = full_image_name(name)
         await self._enter("pull", full, self.pull_delay)
-        if full not in self.registry:
+        if full not in self.registry and not self.every_image:
             raise ImageNotFound(f"manifest for {full} not found: manifest unknown", "ErrImagePull")
-        self.images[full] = self.registry[full]
+        self.images[full] = self.registry.get(full, Program())
         return _image(full)
 
     async def list_images(self) -> list[Image]:

@@ -41,7 +41,7 @@ class Kubelet:
         *,
         sync_frequency: float = 60.0,
     ) -> None:
-        self._node = node
+        self.name = node
         self._host = host
         self._pods = pods
         self._services = services
@@ -95,7 +95,7 @@ class Kubelet:
         """Read the statuses of this node's pods, however often it takes."""
         while True:
             try:
-                await self._statuses.refresh(self._node)
+                await self._statuses.refresh(self.name)
                 return
             except errors.ApiError as error:
                 log.debug("cannot read the node's pods, will retry", extra={"error": error})
@@ -175,7 +175,7 @@ class Kubelet:
             await asyncio.sleep(self._sync_frequency)
             await self._compare()
             try:
-                await self._statuses.refresh(self._node)
+                await self._statuses.refresh(self.name)
                 for worker in self._workers.values():
                     worker.wake()  # what others have written may matter, as readiness gates do
             except errors.ApiError as error:

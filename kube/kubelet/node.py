@@ -1,20 +1,21 @@
 """The Node object of this machine: registered, kept up to date, and renewed by heartbeat.
 
-`node_status` is pure: from the machine, the engine and the last status to the next one. It is written every
-`--node-status-update-frequency` (10 s), and at once when the engine dies or comes back, so that the Ready condition is
-never older than that. A Lease of the node's name in `kube-node-lease` is renewed too, where that namespace exists.
-A Node that was deleted is registered again.
+`node_status` is pure: from the machine, the engine and the last status to the next one. It is made every
+`--node-status-update-frequency` (10 s), and at once when the engine dies or comes back, and written when it says
+something new, or has not been written for `--node-status-report-frequency` (5 min). The sign of life is the Lease of
+the node's name in `kube-node-lease`, which is small. A Node that was deleted is registered again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from kube.api import errors
+from kube.api import errors, quantity
 from kube.api.coordination import Lease, LeaseSpec
 from kube.api.core import (
     ContainerImage,
@@ -37,6 +38,7 @@ log = logging.getLogger(__name__)
 LEASE_NAMESPACE = "kube-node-lease"
 LEASE_SECONDS = 40
 MAX_IMAGES = 50
+JITTER = 1.04
 RETRY = 1.0
 """Seconds between tries to register, or to write the status while the apiserver is away."""
 
@@ -144,6 +146,20 @@ def _conditions(problem: str, previous: Sequence[NodeCondition], moment: datetim
     return [condition for condition in previous if condition.type not in wanted] + mine
 
 
+def _says_the_same(new: NodeStatus, old: NodeStatus) -> bool:
+    """Whether two statuses differ in the times of their heartbeats, and in how quantities are written, at most."""
+    return _essence(new) == _essence(old)
+
+
+def _essence(status: NodeStatus) -> NodeStatus:
+    update = {
+        "conditions": [condition.model_copy(update={"lastHeartbeatTime": None}) for condition in status.conditions],
+        "capacity": {name: quantity.parse(amount) for name, amount in status.capacity.items()},
+        "allocatable": {name: quantity.parse(amount) for name, amount in status.allocatable.items()},
+    }
+    return status.model_copy(update=update)
+
+
 READY = "kubelet is posting ready status"
 
 
@@ -158,16 +174,18 @@ class NodeAgent:
         facts: NodeFacts,
         *,
         frequency: float = 10.0,
+        report_frequency: float = 300.0,
         register: bool = True,
-        annotations: Mapping[str, str] | None = None,
     ) -> None:
         self._api = api
         self._runtime = runtime
         self._recorder = recorder
         self._facts = facts
-        self._frequency = frequency
+        self._frequency, self._report_frequency = frequency, report_frequency
         self._register = register
-        self._node: Node | None = None
+        self._known = ""
+        """The uid of the node, once it is registered."""
+        self._written = float("-inf")
         self._lease: Lease | None = None
         self._ready: bool | None = None
         self._news = asyncio.Event()
@@ -196,28 +214,42 @@ class NodeAgent:
                 pass
 
     async def report(self) -> None:
-        """Write the node's status once, registering it if it is not there. Raises ApiError."""
+        """Write the node's status if it is time to, registering it if it is not there. Raises ApiError."""
         version, problem, images = await self._engine()
-        if self._node is None:
-            self._node = await self._registered()
+        if not self._known:
+            node = await self._registered()
+        else:
+            node = await self._present()
+        loop = asyncio.get_running_loop()
         for _ in range(3):
             status = node_status(
                 self._facts,
                 engine_version=version,
                 problem=problem,
                 images=images,
-                previous=self._node.status,
+                previous=node.status,
                 moment=now(),
             )
+            if _says_the_same(status, node.status) and loop.time() < self._written + self._report_frequency:
+                break
             try:
-                self._node = await self._api.update(self._node.model_copy(update={"status": status}), "status")
+                node = await self._api.update(node.model_copy(update={"status": status}), "status")
+                self._written = loop.time()
                 break
             except errors.Conflict:
-                self._node = await self._api.get(Node, self._facts.name)
+                node = await self._present()
             except errors.NotFound:
-                log.info("the node was deleted, registering it again", extra={"node": self._facts.name})
-                self._node = await self._registered()
+                node = await self._registered()
+        self._known = node.metadata.uid
         self._tell(not problem)
+
+    async def _present(self) -> Node:
+        """The node as it is; registered again if it was deleted. Raises ApiError."""
+        try:
+            return await self._api.get(Node, self._facts.name)
+        except errors.NotFound:
+            log.info("the node was deleted, registering it again", extra={"node": self._facts.name})
+            return await self._registered()
 
     async def _registered(self) -> Node:
         """The node, created if it is not there, with the kubelet's labels. Raises ApiError."""
@@ -272,7 +304,8 @@ class NodeAgent:
             except errors.ApiError as error:
                 log.debug("cannot renew the node's lease", extra={"error": error})
                 self._lease = None
-            await asyncio.sleep(self._frequency)
+            # Nodes that began together must not beat together for ever.
+            await asyncio.sleep(self._frequency * random.uniform(1, JITTER))
 
     async def _renew_once(self) -> None:
         name = self._facts.name
@@ -282,8 +315,8 @@ class NodeAgent:
             except errors.NotFound:
                 spec = LeaseSpec(holderIdentity=name, leaseDurationSeconds=LEASE_SECONDS, renewTime=datetime.now(UTC))
                 lease = Lease(metadata=ObjectMeta(name=name, namespace=LEASE_NAMESPACE), spec=spec)
-                if self._node is not None:
-                    owner = OwnerReference(apiVersion="v1", kind="Node", name=name, uid=self._node.metadata.uid)
+                if self._known:
+                    owner = OwnerReference(apiVersion="v1", kind="Node", name=name, uid=self._known)
                     lease.metadata.ownerReferences = [owner]
                 self._lease = await self._api.create(lease)
                 return

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kube import daemon
+from kube.api import quantity
 from kube.client import flags
 from kube.client.flags import ClientOptions
+from kube.kubelet.hollow import HollowOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,9 @@ class Options:
     node_labels: dict[str, str] = field(default_factory=dict)
     register_node: bool = True
     node_status_update_frequency: float = 10.0
+    node_status_report_frequency: float = 300.0
     sync_frequency: float = 60.0
+    hollow: HollowOptions = field(default_factory=HollowOptions)
     container_runtime: str = "docker"
     docker_endpoint: str = "unix:///var/run/docker.sock"
     network: str = "kube-pods"
@@ -51,7 +55,11 @@ def parser() -> argparse.ArgumentParser:
     daemon.add_bool(p, "--register-node", True, "create the Node object if it is not there")
     node.add_argument(
         "--node-status-update-frequency", type=daemon.duration, default=10.0, metavar="DURATION",
-        help="how often the node's status and lease are written",
+        help="how often the node's lease is renewed, and its status looked at",
+    )  # fmt: skip
+    node.add_argument(
+        "--node-status-report-frequency", type=daemon.duration, default=300.0, metavar="DURATION",
+        help="how often the node's status is written even if it says nothing new",
     )  # fmt: skip
     node.add_argument("--max-pods", type=int, default=110, metavar="N", help="how many pods the node takes")
 
@@ -88,6 +96,26 @@ def parser() -> argparse.ArgumentParser:
     engine.add_argument("--bridge", default="kube0", metavar="NAME", help="network interface of that network")
     engine.add_argument("--pod-cidr", default="10.244.0.0/16", metavar="CIDR", help="addresses of the pods")
 
+    hollow = p.add_argument_group("hollow nodes: many at once, for tests of scale (with --container-runtime=fake)")
+    hollow.add_argument(
+        "--hollow-nodes", type=int, default=0, metavar="N",
+        help="be so many nodes, named by --hostname-override (default hollow-node) and a number; 0: be one",
+    )  # fmt: skip
+    hollow.add_argument("--hollow-cpus", type=int, default=8, metavar="N", help="cpus of each")
+    hollow.add_argument(
+        "--hollow-memory", type=_bytes, default=32 * 2**30, metavar="BYTES", help="memory of each (default: 32Gi)"
+    )
+    hollow.add_argument(
+        "--fake-start-time", type=daemon.duration, default=0.0, metavar="DURATION",
+        help="how long a sandbox takes to be made, and a container to be started",
+    )  # fmt: skip
+    hollow.add_argument(
+        "--fake-pull-time", type=daemon.duration, default=0.0, metavar="DURATION", help="how long an image is pulled"
+    )
+    hollow.add_argument(
+        "--fake-failures", type=float, default=0.0, metavar="SHARE", help="how many starts of containers fail, 0 to 1"
+    )
+
     serve = p.add_argument_group("the kubelet's own API")
     serve.add_argument("--address", default="0.0.0.0", metavar="IP", help="address to listen on")
     serve.add_argument("--port", type=int, default=10250, metavar="PORT", help="port to listen on")
@@ -107,6 +135,8 @@ def from_args(args: argparse.Namespace) -> Options:
             raise daemon.Fatal(f"{name}={value} is not an IP address") from None
     if not args.docker_endpoint.startswith(("unix://", "/")):
         raise daemon.Fatal(f"--docker-endpoint={args.docker_endpoint}: only sockets are supported: unix:///path")
+    if args.hollow_nodes and args.container_runtime != "fake":
+        raise daemon.Fatal("--hollow-nodes needs --container-runtime=fake: a hollow node runs no containers")
     return Options(
         client=flags.from_args(args),
         hostname_override=args.hostname_override,
@@ -114,7 +144,17 @@ def from_args(args: argparse.Namespace) -> Options:
         node_labels=args.node_labels,
         register_node=args.register_node,
         node_status_update_frequency=args.node_status_update_frequency,
+        node_status_report_frequency=args.node_status_report_frequency,
         sync_frequency=args.sync_frequency,
+        hollow=HollowOptions(
+            nodes=args.hollow_nodes,
+            name=args.hostname_override or "hollow-node",
+            cpus=args.hollow_cpus,
+            memory=args.hollow_memory,
+            start_time=args.fake_start_time,
+            pull_time=args.fake_pull_time,
+            failures=args.fake_failures,
+        ),
         container_runtime=args.container_runtime,
         docker_endpoint=args.docker_endpoint,
         network=args.network,
@@ -128,6 +168,13 @@ def from_args(args: argparse.Namespace) -> Options:
         address=args.address,
         port=args.port,
     )
+
+
+def _bytes(text: str) -> int:
+    try:
+        return quantity.integer(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a quantity such as 32Gi") from None
 
 
 def _labels(text: str) -> dict[str, str]:

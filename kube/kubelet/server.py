@@ -18,6 +18,7 @@ from kube.kubelet import machine, node_api, streaming
 from kube.kubelet.configuration import ConfigurationManager
 from kube.kubelet.docker import DockerRuntime
 from kube.kubelet.fake import FakeRuntime
+from kube.kubelet.hollow import hollow_nodes
 from kube.kubelet.host import Host
 from kube.kubelet.images import Images
 from kube.kubelet.kubelet import Kubelet
@@ -42,6 +43,9 @@ async def run(options: Options) -> None:
         max_pods=options.max_pods,
         labels=options.node_labels,
     )
+    if options.hollow.nodes:
+        await _run_hollow(options, facts)
+        return
     async with (
         _runtime(options, name) as runtime,
         connect(options.client, user_agent=f"kubelet/{name}") as (client, sources),
@@ -75,6 +79,7 @@ async def run(options: Options) -> None:
                 recorder,
                 facts,
                 frequency=options.node_status_update_frequency,
+                report_frequency=options.node_status_report_frequency,
                 register=options.register_node,
             )
 
@@ -94,6 +99,23 @@ async def run(options: Options) -> None:
                 tasks.create_task(statuses.run(), name="statuses")
                 tasks.create_task(agent.run(), name="node")
                 tasks.create_task(kubelet.run(), name="kubelet")
+
+
+async def _run_hollow(options: Options, facts: NodeFacts) -> None:
+    async with (
+        connect(options.client, user_agent="kubelet/hollow") as (client, sources),
+        hollow_nodes(
+            options.hollow,
+            facts,
+            client,
+            sources,
+            pod_cidr=options.pod_cidr,
+            frequency=options.node_status_update_frequency,
+            sync_frequency=options.sync_frequency,
+        ),
+        daemon.serve_health(options.address, options.port),
+    ):
+        await asyncio.Event().wait()
 
 
 @contextlib.asynccontextmanager

@@ -66,14 +66,15 @@ class _Entry:
 class StatusManager:
     """The statuses of this node's pods."""
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: Api, *, workers: int = WORKERS) -> None:
         self._api = api
+        self._workers = workers
         self._entries: dict[str, _Entry] = {}
         self._queue = WorkQueue("pod-status", longest_wait=LONGEST_WAIT)
 
     async def run(self) -> None:
         """Write until cancelled."""
-        await work(self._queue, self._sync, workers=WORKERS, name="pod-status")
+        await work(self._queue, self._sync, workers=self._workers, name="pod-status")
 
     def observe(self, pod: Pod, *, fresh: bool) -> None:
         """A pod as somebody read it. `fresh`: nobody has written its status since.

@@ -12,6 +12,7 @@ import pytest
 from kube.api.coordination import Lease
 from kube.api.core import Node, NodeCondition, NodeStatus
 from kube.kubelet import machine
+from kube.kubelet.fake import Program
 from kube.kubelet.machine import Machine
 from kube.kubelet.node import NodeAgent, NodeFacts, node_labels, node_status
 from kube.kubelet.runtime import Image
@@ -117,6 +118,23 @@ async def test_a_node_registers_itself_and_beats(node: FakeNode) -> None:
     assert "NodeReady" in node.recorder.reasons()
     renewals = [path for _, path in node.api.writes if "leases" in path]
     assert 5 <= len(renewals) <= 7
+
+
+@pytest.mark.looptime
+async def test_a_status_that_says_nothing_new_is_written_every_five_minutes(node: FakeNode) -> None:
+    def written() -> int:
+        return node.api.writes.count(("PUT", f"/api/v1/nodes/{NODE}/status"))
+
+    async with reporting(node):
+        await until_ready(node)
+        first = written()
+        await asyncio.sleep(280)
+        assert written() == first
+        await asyncio.sleep(300)
+        assert written() == first + 1
+        node.runtime.images["new:latest"] = Program()
+        await asyncio.sleep(15)
+        assert written() == first + 2
 
 
 @pytest.mark.looptime
