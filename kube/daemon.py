@@ -135,7 +135,7 @@ def flags(prog: str, description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def add_bool(parser: argparse.ArgumentParser, name: str, default: bool, help: str) -> None:
+def add_bool(parser: argparse._ActionsContainer, name: str, default: bool, help: str) -> None:
     """A flag as Go has it: `--name`, `--name=true`, `--name=false`."""
     parser.add_argument(name, nargs="?", const=True, default=default, type=_bool, metavar="true|false", help=help)
 

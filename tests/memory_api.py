@@ -152,6 +152,7 @@ class MemoryApi(Client):
 
     async def _write(self, verb: str, obj: T, revision: int) -> T:
         resource = resources.of(type(obj))
+        self.fence()
         self._check(self.fail_before, verb, obj)
         where = keys.object_key(resource, obj.namespace, obj.name)
         value = codec.encode(obj)
@@ -169,6 +170,7 @@ class MemoryApi(Client):
         return obj
 
     async def _remove(self, obj: Object, revision: int) -> None:
+        self.fence()
         self._check(self.fail_before, "delete", obj)
         where = keys.object_key(resources.of(type(obj)), obj.namespace, obj.name)
         ops: list[Op] = [Delete(where)]

@@ -9,12 +9,13 @@ nothing then. All other trying again is left to the caller's work queue, which k
 from __future__ import annotations
 
 import asyncio
+import copy
 import dataclasses
 import logging
 import os
 import random
 import ssl as tls
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any, Generic, Self, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -100,6 +101,8 @@ class Client:
         """`server`: `http(s)://host:port`. `timeout`: seconds that one answer may take."""
         self.server = server.rstrip("/")
         self.timeout = timeout
+        self.fence: Callable[[], None] = _no_fence
+        """Asked before each write that is sent; it raises to keep it back (leaderelection.py)."""
         self._ssl = ssl
         self._headers = {"Accept": "application/json", "User-Agent": user_agent}
         if token:
@@ -112,6 +115,13 @@ class Client:
         """A client by a daemon's flags: `--master` overrides the kubeconfig's server. Raises KubeconfigError."""
         access = kubeconfigs.load(kubeconfig) if kubeconfig else kubeconfigs.Access("")
         return cls(master or access.server, token=access.token, ssl=access.ssl, user_agent=user_agent)
+
+    def sibling(self, *, timeout: float) -> Self:
+        """Another client of the same apiserver, with connections of its own and no fence."""
+        other = copy.copy(self)
+        other._requests = other._watches = None
+        other.timeout, other.fence = timeout, _no_fence
+        return other
 
     async def __aenter__(self) -> Self:
         return self
@@ -278,6 +288,8 @@ class Client:
             await asyncio.sleep(wait)
 
     async def _send(self, method: str, url: URL, body: bytes | None, content: str) -> bytes:
+        if method != "GET":
+            self.fence()
         if self._requests is None:
             timeout = aiohttp.ClientTimeout(total=self.timeout)
             self._requests = self._session(timeout, limit=64)
@@ -312,6 +324,10 @@ class Client:
         number = error.errno if isinstance(error, OSError) and not isinstance(error, aiohttp.ClientSSLError) else None
         reason = os.strerror(number).lower() if number and number > 0 else str(error) or type(error).__name__
         return errors.ServiceUnavailable(f"cannot reach the apiserver at {self.server}: {reason}")
+
+
+def _no_fence() -> None:
+    """Everything may be written."""
 
 
 def _error(code: int, headers: Mapping[str, str], body: bytes) -> errors.ApiError:

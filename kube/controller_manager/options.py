@@ -6,8 +6,9 @@ import argparse
 from dataclasses import dataclass, field
 
 from kube import daemon
-from kube.client import flags
+from kube.client import flags, leaderelection
 from kube.client.flags import ClientOptions
+from kube.client.leaderelection import ElectionOptions
 
 ALIASES = {
     "replicationcontroller": ("replication", "rc", "replicationcontroller-controller"),
@@ -26,6 +27,7 @@ class Options:
     """What kube-controller-manager was asked to do."""
 
     client: ClientOptions = field(default_factory=ClientOptions)
+    election: ElectionOptions = field(default_factory=lambda: ElectionOptions(resource_name="kube-controller-manager"))
     address: str = "127.0.0.1"
     port: int = 10252
     controllers: tuple[str, ...] = NAMES
@@ -62,6 +64,7 @@ def parser() -> argparse.ArgumentParser:
     """kube-controller-manager's command line."""
     parser = daemon.flags("kube-controller-manager", "Make the cluster be what its objects say.")
     flags.add_flags(parser)
+    leaderelection.add_flags(parser, "kube-controller-manager")
     parser.add_argument("--address", default="127.0.0.1", metavar="IP", help="where to serve health and metrics")
     parser.add_argument("--port", type=int, default=10252, metavar="PORT", help="port of /healthz and /metrics")
     parser.add_argument(
@@ -107,6 +110,7 @@ def from_args(args: argparse.Namespace) -> Options:
     """The options that the flags stand for."""
     return Options(
         client=flags.from_args(args),
+        election=leaderelection.from_args(args),
         address=args.address,
         port=args.port,
         controllers=args.controllers,

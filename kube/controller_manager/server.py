@@ -13,6 +13,7 @@ from kube import daemon
 from kube.client import flags
 from kube.client.events import EventRecorder
 from kube.client.informer import Informers
+from kube.client.leaderelection import Election
 from kube.client.rest import Client
 from kube.controller_manager import indexes
 from kube.controller_manager.controller import Controller
@@ -29,23 +30,30 @@ async def run(options: Options) -> None:
     async with flags.connect(options.client, user_agent="kube-controller-manager") as (client, sources):
         informers = Informers(sources)
         controllers, recorders = build(options, client, informers)
-        started = asyncio.Event()
+        election = Election(client, options.election)
+        synced = asyncio.Event()
 
         def in_sync() -> None:
-            if not started.is_set():
+            if not synced.is_set():
                 raise RuntimeError("the caches are not filled yet")
 
+        async def work() -> None:
+            async with asyncio.TaskGroup() as working:
+                for recorder in recorders:
+                    working.create_task(recorder.run(), name="events")
+                for controller in controllers:
+                    working.create_task(controller.run(), name=controller.name)
+
+        checks = {"informers": in_sync, "leaderElection": election.healthy}
         async with (
-            daemon.serve_health(options.address, options.port, {"informers": in_sync}),
+            daemon.serve_health(options.address, options.port, checks),
             asyncio.TaskGroup() as tasks,
         ):
             tasks.create_task(informers.run(), name="informers")
-            for recorder in recorders:
-                tasks.create_task(recorder.run(), name="events")
+            # Also a process that waits for the lease keeps its caches: it leads as soon as it is its turn.
             await informers.synced()
-            for controller in controllers:
-                tasks.create_task(controller.run(), name=controller.name)
-            started.set()
+            synced.set()
+            tasks.create_task(election.run(work), name="leader election")
 
 
 def build(options: Options, client: Client, informers: Informers) -> tuple[list[Controller], list[EventRecorder]]:

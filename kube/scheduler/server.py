@@ -12,6 +12,7 @@ from kube.api.core import Pod
 from kube.client import flags
 from kube.client.events import EventRecorder
 from kube.client.informer import Informers
+from kube.client.leaderelection import Election
 from kube.client.rest import Client
 from kube.scheduler import metrics
 from kube.scheduler.algorithm import Algorithm
@@ -32,18 +33,28 @@ async def run(options: Options) -> None:
         recorder = EventRecorder(client, options.scheduler_name)
         scheduler = build(client, informers, recorder, scheduler_name=options.scheduler_name, seed=options.seed)
 
+        election = Election(client, options.election)
+        synced = asyncio.Event()
+
         def in_sync() -> None:
-            if not scheduler.running:
+            if not synced.is_set():
                 raise RuntimeError("the caches are not filled yet")
 
+        async def work() -> None:
+            async with asyncio.TaskGroup() as working:
+                working.create_task(recorder.run(), name="events")
+                working.create_task(scheduler.run(), name="scheduler")
+
+        checks = {"informers": in_sync, "leaderElection": election.healthy}
         async with (
-            daemon.serve_health(options.address, options.port, {"informers": in_sync}),
+            daemon.serve_health(options.address, options.port, checks),
             asyncio.TaskGroup() as tasks,
         ):
             tasks.create_task(informers.run(), name="informers")
-            tasks.create_task(recorder.run(), name="events")
+            # Also a process that waits for the lease keeps its caches: it leads as soon as it is its turn.
             await informers.synced()
-            tasks.create_task(scheduler.run(), name="scheduler")
+            synced.set()
+            tasks.create_task(election.run(work), name="leader election")
 
 
 def build(
