@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import subprocess
 from collections.abc import Sequence
@@ -35,7 +34,7 @@ class Compose:
         more = {name: _like(services[f"minion-{MINIONS}"], name) for name in _minions(MINIONS + 1, count)}
         self._more.unlink(missing_ok=True)
         if more:
-            self._more.write_text(yaml.safe_dump({"services": more}))
+            self._more.write_text(yaml.safe_dump({"services": more, "volumes": dict.fromkeys(more)}))
         return [name for name in (*services, *more) if not name.startswith("minion-") or name in _minions(1, count)]
 
     def run(self, step: Step, log: Path, *arguments: str) -> None:
@@ -64,10 +63,9 @@ def _minions(first: int, last: int) -> list[str]:
 
 
 def _like(service: dict[str, Any], name: str) -> dict[str, Any]:
-    # The file's relative paths are relative to the file; the copy lies elsewhere.
-    made = copy.deepcopy(service)
-    made["hostname"] = name
-    return made
+    model = str(service["hostname"])
+    volumes = [volume.replace(f"{model}:", f"{name}:") for volume in service["volumes"]]
+    return service | {"hostname": name, "volumes": volumes}
 
 
 def _find() -> list[str] | None:

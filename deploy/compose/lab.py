@@ -19,8 +19,11 @@ RUN = CHECKOUT / ".run/lab"
 PORT = 18080
 """Where the host finds the apiservers, on loopback."""
 READY_SECONDS = 180.0
-SETTINGS = Settings(run=RUN, apiserver_port=PORT, shared_etcd=False)
-"""Of the lab only the engine's supervisor, the directory and the kubeconfig are as in a cluster of one machine."""
+OURS = f"label=com.docker.compose.project={PROJECT}"
+"""The filter for what Compose made for the lab."""
+SETTINGS = Settings(run=RUN, apiserver_port=PORT, shared_etcd=False, node="kube-lab", pod_network="kube-lab")
+"""As for a cluster on one machine, of which the lab uses the supervisor of an engine that we have to start ourselves,
+the directory and the kubeconfig. No container or network of the host's engine has these names."""
 
 
 def compose(verbosity: int = 0, log_format: str = "text") -> Compose:
@@ -61,6 +64,9 @@ def up(minions: int, verbosity: int, log_format: str) -> None:
     services = project.with_minions(minions)
     with steps.step("containers") as step:
         project.run(step, log / "compose.log", "up", "--detach", "--remove-orphans", *services)
+        for name, container in containers().items():
+            if name not in services:
+                _docker("rm", "--force", container)
         step.done(f"{len(services)} run")
     SETTINGS.write_kubeconfig()
     with steps.step("nodes") as step:
@@ -84,6 +90,8 @@ def down(purge: bool) -> None:
             log = RUN / "log"
             log.mkdir(parents=True, exist_ok=True)
             compose().run(step, log / "compose.log", "down", "--volumes", "--remove-orphans")
+            if volumes := _docker("volume", "ls", "--quiet", f"--filter={OURS}").split():  # of minions that left before
+                _docker("volume", "rm", *volumes)
             step.done("gone, with their network and volumes")
         if purge:
             images.remove()
@@ -116,8 +124,7 @@ def status() -> None:
 def containers() -> dict[str, str]:
     """The lab's containers: service → id."""
     form = '{{.Label "com.docker.compose.service"}}\t{{.ID}}'
-    label = f"label=com.docker.compose.project={PROJECT}"
-    found = _docker("ps", "--all", "--no-trunc", "--filter", label, "--format", form).splitlines()
+    found = _docker("ps", "--all", "--no-trunc", f"--filter={OURS}", "--format", form).splitlines()
     return dict(sorted(line.split("\t") for line in found))
 
 

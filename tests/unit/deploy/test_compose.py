@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.compose.compose import FILE, MINIONS, Compose
+from deploy.compose.compose import FILE, Compose
 
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(FILE.read_text())["services"]
 
@@ -21,10 +21,12 @@ def test_so_many_minions_run_beside_all_of_the_control_plane(tmp_path: Path, cou
 
 
 def test_a_minion_that_the_file_lacks_is_like_its_last_but_for_its_name(tmp_path: Path) -> None:
-    Compose(tmp_path, {}).with_minions(MINIONS + 1)
-    more = yaml.safe_load((tmp_path / "minions.yml").read_text())["services"]
-    last = SERVICES[f"minion-{MINIONS}"]
-    assert more == {f"minion-{MINIONS + 1}": last | {"hostname": f"minion-{MINIONS + 1}"}}
+    Compose(tmp_path, {}).with_minions(4)
+    more = yaml.safe_load((tmp_path / "minions.yml").read_text())
+    assert yaml.safe_dump(more["services"]["minion-4"]).replace("minion-4", "minion-3") == yaml.safe_dump(
+        SERVICES["minion-3"]
+    )
+    assert more["volumes"] == {"minion-4": None}
 
 
 def test_fewer_minions_than_before_leave_no_file_of_more(tmp_path: Path) -> None:
@@ -45,3 +47,11 @@ def test_only_the_apiservers_address_is_published_and_on_loopback_alone(name: st
     ports = SERVICES[name].get("ports", [])
     assert all(port.startswith("127.0.0.1:") for port in ports)
     assert bool(ports) == (name == "apiserver")
+
+
+def test_all_data_is_in_volumes_that_have_names_so_that_they_are_found_and_removed(tmp_path: Path) -> None:
+    named = yaml.safe_load(FILE.read_text())["volumes"]
+    for name, service in SERVICES.items():
+        for volume in service.get("volumes", []):
+            source = volume.partition(":")[0]
+            assert source in named or source.startswith("${KUBE_LAB_IMAGES"), f"{name}: {volume}"
