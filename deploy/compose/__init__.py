@@ -3,4 +3,7 @@
 images.py     the lab's image, on Debian from a registry or made from its packages; the images of pods
 compose.py    Docker Compose, version 1 or 2
 lab.py        up, down, status, logs, shell
+trace.py      the three workflows, as they really happened: runs one and gathers the records
+hops.py       records → who did what, towards whom, when
+diagram.py    hops → table and picture
 """

@@ -5,17 +5,18 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+from pathlib import Path
 
 from deploy.cluster.lock import exclusive
 from deploy.cluster.steps import Failed
-from deploy.compose import lab
+from deploy.compose import lab, trace
 from deploy.compose.compose import MINIONS
 
 
 def main() -> None:
     """Parse the command line and do it."""
     parser = argparse.ArgumentParser(prog="deploy/lab", description=lab.__doc__)
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="up|down|status|logs|shell")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="up|down|status|logs|trace|shell")
     up = verbs.add_parser("up", help="build what is missing and start the lab")
     up.add_argument("--minions", type=_count, default=MINIONS, metavar="N", help="how many nodes (default %(default)s)")
     up.add_argument("--log-format", choices=("text", "json"), default="text", help="of the daemons (%(default)s)")
@@ -27,6 +28,11 @@ def main() -> None:
     logs.add_argument("daemon", nargs="*", help="which (default: all)")
     logs.add_argument("-f", "--follow", action="store_true", help="go on as they speak")
     logs.add_argument("--tail", default="100", metavar="N", help="lines of each (%(default)s)")
+    workflow = verbs.add_parser(
+        "trace", help="create a pod, an rc or a service, and show every hop with its milliseconds"
+    )
+    workflow.add_argument("workflow", choices=trace.WORKFLOWS)
+    workflow.add_argument("--svg", type=Path, metavar="FILE", help="where to draw it (default: .run/lab/trace-….svg)")
     shell = verbs.add_parser("shell", help="a shell in a container, such as minion-1")
     shell.add_argument("node")
     shell.add_argument("command", nargs=argparse.REMAINDER, help="a command instead of a shell")
@@ -45,6 +51,8 @@ def main() -> None:
             case "logs":
                 follow = ["--follow"] if args.follow else []
                 sys.exit(lab.compose().call("logs", "--no-color", f"--tail={args.tail}", *follow, *args.daemon))
+            case "trace":
+                trace.trace(args.workflow, args.svg or lab.RUN / f"trace-{args.workflow}.svg")
             case "shell":
                 terminal = [] if sys.stdin.isatty() else ["-T"]
                 sys.exit(lab.compose().call("exec", *terminal, args.node, *(args.command or ["bash"])))

@@ -65,7 +65,7 @@ def _minions(first: int, last: int) -> list[str]:
 def _like(service: dict[str, Any], name: str) -> dict[str, Any]:
     model = str(service["hostname"])
     volumes = [volume.replace(f"{model}:", f"{name}:") for volume in service["volumes"]]
-    return service | {"hostname": name, "volumes": volumes}
+    return service | {"hostname": name, "container_name": f"{PROJECT}-{name}", "volumes": volumes}
 
 
 def _find() -> list[str] | None:

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Replace every pod behind a service while a client goes on asking it.
+. "$(dirname "$0")/lesson.sh"
+
+say "Three web servers behind an address."
+run k create -f deploy/examples/web.yaml
+until_true 60 are_ready 3 app=web
+address=$(k get service web -o jsonpath='{.spec.clusterIP}')
+until_true 30 in_lab minion-2 busybox wget -T 2 -q -O- "http://$address/"
+
+say "A client on minion-2 asks it, one request after another, and notes what went wrong."
+in_lab minion-2 sh -c "rm -f /tmp/stop /tmp/asked /tmp/failed; touch /tmp/asked /tmp/failed
+    while [ ! -e /tmp/stop ]; do
+        echo >>/tmp/asked
+        busybox wget -T 5 -q -O /dev/null http://$address/ 2>>/tmp/failed
+    done" &
+client=$!
+at_end "in_lab minion-2 touch /tmp/stop; wait $client"
+until_true 10 in_lab minion-2 test -s /tmp/asked
+
+say "Now every pod is deleted, one after another, and the next only when its successor is ready. A pod that is being" \
+    "deleted leaves the endpoints first, and its containers have their grace period to finish."
+for pod in $(k get pods -l app=web -o name); do
+    run k delete "$pod" --wait=false
+    until_true 60 eval "! k get $pod"
+    until_true 60 are_ready 3 app=web
+done
+
+in_lab minion-2 touch /tmp/stop
+wait "$client" || true
+say "Requests sent, and what the client complained of:"
+run in_lab minion-2 sh -c 'wc -l </tmp/asked; cat /tmp/failed'
+in_lab minion-2 test ! -s /tmp/failed
