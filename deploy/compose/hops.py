@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -31,6 +31,8 @@ class Hop:
     what: str
     revision: int = 0
     """etcd's, if it is a change of what is stored."""
+    proves: str = ""
+    """The `what` of a change that had been made by then: who says "bound" has been answered by the apiserver."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,7 @@ def _summary(kind: str, now: Mapping[str, Any]) -> str:
     return f"status: {status.get('readyReplicas', 0)} of {status.get('replicas', 0)} ready"
 
 
+_BOUND = re.compile(r"bound pod=(\S+) node=(\S+)")
 _LINE = re.compile(r"(\S+Z) (?:INFO|WARNING|ERROR) (\S+?): (.*)")
 # What a daemon's line means: its logger, the words it begins with, from whom, to whom.
 _MEANING = (
@@ -134,7 +137,9 @@ def of_log(lines: Iterable[str], where: str, namespace: str) -> list[Hop]:
         time, logger, text = match.groups()
         for name, begins, source, target in _MEANING:
             if logger == name and text.startswith(begins) and (f"={namespace}/" in text or source == PROXY):
-                found.append(Hop(_seconds(time), source, target, f"{text.replace(namespace + '/', '')} ({where})"))
+                text = text.replace(f"{namespace}/", "")
+                proves = f"Pod {bound[1]} bound to {bound[2]}" if (bound := _BOUND.match(text)) else ""
+                found.append(Hop(_seconds(time), source, target, f"{text} ({where})", proves=proves))
     return found
 
 
@@ -147,12 +152,26 @@ def of_container(inspected: Mapping[str, Any], where: str) -> Hop:
 
 
 def settled(hops: Iterable[Hop], since: float) -> list[Hop]:
-    """In order of time, without what was before, without a second mention of the same thing."""
+    """In order of time, without what was before, without a second mention of the same thing.
+
+    A watch tells of a change a little late, and the later the busier the machine is. So a change is dated back to what
+    proves it, and to the changes of later revisions.
+    """
     found: dict[tuple[str, str], Hop] = {}
     for hop in sorted(hops):
         if hop.time >= since:
             found.setdefault((hop.source, hop.what), hop)
-    return sorted(found.values())
+    proved = {hop.proves: hop.time for hop in found.values() if hop.proves}
+    latest, dated = float("inf"), []
+    for hop in sorted((hop for hop in found.values() if hop.revision), key=lambda hop: -hop.revision):
+        latest = min(latest, hop.time, proved.get(hop.what, latest))
+        dated.append(replace(hop, time=latest))
+    return sorted([*dated, *(hop for hop in found.values() if not hop.revision)], key=_order)
+
+
+def _order(hop: Hop) -> tuple[float, int, int]:
+    # At the same moment: changes by revision, and before what they are proved by.
+    return hop.time, 0 if hop.revision else 1, hop.revision
 
 
 def _lane(component: str) -> str:

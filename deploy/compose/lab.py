@@ -128,6 +128,12 @@ def containers() -> dict[str, str]:
     return dict(sorted(line.split("\t") for line in found))
 
 
+def address(service: str) -> str:
+    """The IP address of a container of the lab's, which the host reaches by Docker's bridge."""
+    form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+    return _docker("inspect", "--format", form, containers()[service]).strip()
+
+
 def ready_nodes() -> list[str]:
     """Names of the nodes that are Ready; none while no apiserver answers."""
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import asyncio
 import contextlib
 import json
 import subprocess
@@ -19,6 +19,7 @@ from deploy.cluster.settings import CHECKOUT
 from deploy.cluster.steps import Failed
 from deploy.compose import diagram, hops, lab
 from deploy.compose.hops import APISERVER, CLIENT, Change, Hop
+from kube.store.etcd import EtcdStore
 
 EXAMPLES = CHECKOUT / "deploy/examples"
 WORKFLOWS = {"pod": ("pod.yaml", 1), "rc": ("rc.yaml", 2), "service": ("service.yaml", 2)}
@@ -37,6 +38,7 @@ def trace(workflow: str, picture: Path) -> None:
             _create(f"{namespaces}/{namespace}/replicationcontrollers", _example("rc.yaml"))
             lab.wait_until(lambda: _ready(namespace) == pods, "the pods are not Ready", READY_SECONDS)
         wanted = _example(file)
+        what = f"{wanted['kind']} {wanted['metadata']['name']}"
         with changes() as seen:
             began = time.time()
             answer = _create(f"{namespaces}/{namespace}/{_plural(wanted)}", wanted)
@@ -45,8 +47,8 @@ def trace(workflow: str, picture: Path) -> None:
             lab.wait_until(done, "the workflow is not through", READY_SECONDS)
             time.sleep(0.5)  # the events about it are written behind it
         found = [
-            Hop(began, CLIENT, APISERVER, f"POST {wanted['kind']} {wanted['metadata']['name']}"),
-            Hop(answered, APISERVER, CLIENT, "201 Created"),
+            Hop(began, CLIENT, APISERVER, f"POST {what}"),
+            Hop(answered, APISERVER, CLIENT, "201 Created", proves=f"{what} created"),
             *hops.of_changes(seen, namespace),
             *recorded(namespace, began),
         ]
@@ -76,40 +78,41 @@ def recorded(namespace: str, since: float) -> list[Hop]:
 def changes() -> Iterator[list[Change]]:
     """A list that grows, while the block runs, by every change of what is stored under /registry."""
     seen: list[Change] = []
-    etcd = lab.containers()["etcd-1"]
-    watch = subprocess.Popen(
-        ["docker", "exec", etcd, "etcdctl", "watch", "--prefix", "/registry", "--write-out=json"],
-        stdout=subprocess.PIPE,
-    )
-    reader = threading.Thread(target=_read, args=(watch, seen))
-    reader.start()
+    begun, loop = threading.Event(), asyncio.new_event_loop()
+    watching = loop.create_task(_watch(seen, begun))
+    thread = threading.Thread(target=_run, args=(loop, watching))
+    thread.start()
+    begun.wait()
     try:
-        # Nothing says that the watch has begun but an event of it: the nodes' leases change every few seconds, but a
-        # key that nobody else reads does not have to be waited for.
-        while not seen:
-            subprocess.run(["docker", "exec", etcd, "etcdctl", "put", "/registry/trace", "begins"], capture_output=True)
-            time.sleep(0.1)
         yield seen
     finally:
-        subprocess.run(["docker", "exec", etcd, "etcdctl", "del", "/registry/trace"], capture_output=True)
-        watch.terminate()
-        reader.join()
-        # docker exec leaves the command behind in the container when its client goes.
-        subprocess.run(["docker", "exec", etcd, "pkill", "etcdctl"], capture_output=True)
+        loop.call_soon_threadsafe(watching.cancel)
+        thread.join()
 
 
-def _read(watch: subprocess.Popen[bytes], seen: list[Change]) -> None:
-    assert watch.stdout
-    for line in watch.stdout:
-        now = time.time()
-        for event in json.loads(line).get("Events", []):
-            entry = event["kv"]
-            value = base64.b64decode(entry.get("value", ""))
-            try:
-                stored = json.loads(value) if value and event.get("type") != 1 else None
-            except ValueError:  # not an object
-                stored = {}
-            seen.append(Change(now, entry["mod_revision"], base64.b64decode(entry["key"]).decode(), stored))
+def _run(loop: asyncio.AbstractEventLoop, watching: asyncio.Task[None]) -> None:
+    with contextlib.suppress(asyncio.CancelledError):
+        loop.run_until_complete(watching)
+    loop.close()
+
+
+async def _watch(seen: list[Change], begun: threading.Event) -> None:
+    store = EtcdStore([f"http://{lab.address('etcd-1')}:2379"])
+    try:
+        # From a revision on, not "from now": then nothing is missed, however long the watch takes to begin.
+        revision = await store.revision()
+        begun.set()
+        async for batch in store.watch("/registry/", revision + 1):
+            now = time.time()
+            for change in batch.changes:
+                try:
+                    stored = json.loads(change.value) if change.value is not None else None
+                except ValueError:  # not an object
+                    stored = {}
+                seen.append(Change(now, change.revision, change.key, stored))
+    finally:
+        begun.set()
+        await store.close()
 
 
 def _example(file: str) -> dict[str, Any]:

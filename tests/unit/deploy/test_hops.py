@@ -1,0 +1,130 @@
+"""What happened, from the records: each write by its writer, each line by its meaning, in an order that can be true."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deploy.compose import diagram
+from deploy.compose.hops import Change, Hop, of_changes, of_container, of_log, settled
+
+NS = "demo"
+POD_KEY = f"/registry/pods/{NS}/web"
+
+
+def pod(node: str = "", phase: str = "", ready: bool = False, **metadata: Any) -> dict[str, Any]:
+    status: dict[str, Any] = {"phase": phase} if phase else {}
+    if ready:
+        status["conditions"] = [{"type": "Ready", "status": "True"}]
+    return {
+        "kind": "Pod",
+        "metadata": {"name": "web", "namespace": NS} | metadata,
+        "spec": {"nodeName": node} if node else {},
+        "status": status,
+    }
+
+
+def writes(*objects: dict[str, Any] | None, key: str = POD_KEY) -> list[tuple[str, str]]:
+    changes = [Change(float(n), n, key, each) for n, each in enumerate(objects, 1)]
+    return [(hop.source, hop.what) for hop in of_changes(changes, NS)]
+
+
+def test_a_pods_life_is_told_by_who_wrote_each_part_of_it() -> None:
+    bound = pod("n1", "Pending")
+    assert writes(
+        pod(),
+        pod("n1"),
+        bound,
+        pod("n1", "Running", ready=True),
+        pod("n1", "Running", ready=True, deletionTimestamp="now"),
+        None,
+    ) == [
+        ("client", "Pod web created"),
+        ("scheduler", "Pod web bound to n1"),
+        ("kubelet", "Pod web: Pending"),
+        ("kubelet", "Pod web: Running, Ready"),
+        ("client", "Pod web is to be deleted"),
+        ("kubelet", "Pod web gone"),
+    ]
+
+
+def test_a_pod_that_has_an_owner_was_made_by_a_controller() -> None:
+    assert writes(pod(ownerReferences=[{"name": "rc"}])) == [("controller-manager", "Pod web created")]
+
+
+def test_a_pod_that_no_node_takes_is_marked_by_the_scheduler() -> None:
+    assert writes(pod(), pod(phase="Pending"))[1] == ("scheduler", "Pod web: Pending")
+
+
+def test_endpoints_are_the_controllers_and_counted() -> None:
+    endpoints = {"kind": "Endpoints", "metadata": {"name": "web"}, "subsets": [{"addresses": [{}, {}]}]}
+    assert writes({**endpoints, "subsets": []}, endpoints, key=f"/registry/services/endpoints/{NS}/web") == [
+        ("controller-manager", "Endpoints web created"),
+        ("controller-manager", "Endpoints web: 2 ready, 0 not"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("component", "lane"), [("kubelet", "kubelet"), ("default-scheduler", "scheduler"), ("kube-proxy", "proxy")]
+)
+def test_an_event_is_by_the_component_that_it_names(component: str, lane: str) -> None:
+    event = {"kind": "Event", "source": {"component": component}, "reason": "R", "involvedObject": {"name": "web"}}
+    assert writes(event, key=f"/registry/events/{NS}/web.1") == [(lane, "event R about web")]
+
+
+def test_other_namespaces_and_the_second_copy_of_a_bound_pod_are_left_out() -> None:
+    assert writes(pod(), key="/registry/pods/other/web") == []
+    assert writes(pod("n1"), key=f"/registry/nodes/n1/boundpods/{NS}/web") == []
+
+
+def test_lines_of_a_log_become_hops_with_their_milliseconds() -> None:
+    lines = [
+        "2026-11-23T21:25:15.528Z INFO scheduler.scheduler: bound pod=demo/web node=minion-1",
+        "2026-11-23T21:25:15.600Z INFO scheduler.scheduler: bound pod=other/web node=minion-1",
+        "2026-11-23T21:25:16.000Z INFO proxy.proxier: rules written: 1 service ports",
+        "Traceback (most recent call last):",
+    ]
+    first, second = of_log(lines, "here", NS)
+    assert (first.source, first.target, first.what) == ("scheduler", "apiserver", "bound pod=web node=minion-1 (here)")
+    assert first.proves == "Pod web bound to minion-1"
+    assert second.source == "proxy"
+    assert second.time - first.time == pytest.approx(0.472)
+
+
+def test_a_containers_start_is_dockers_to_the_nanosecond() -> None:
+    labels = {"io.kubernetes.container.name": "web", "io.kubernetes.pod.name": "hello"}
+    hop = of_container({"Config": {"Labels": labels}, "State": {"StartedAt": "1970-01-01T00:00:01.123456789Z"}}, "n1")
+    assert hop.what == "web of hello runs (n1)"
+    assert hop.time == pytest.approx(1.123456789)
+
+
+def test_a_change_is_dated_back_to_what_proves_it_and_so_are_those_before_it() -> None:
+    late = [
+        Hop(5.0, "client", "etcd", "Pod web created", 1),
+        Hop(6.0, "scheduler", "etcd", "Pod web bound to n1", 2),
+        Hop(7.0, "kubelet", "etcd", "Pod web: Pending", 3),
+        Hop(2.0, "scheduler", "apiserver", "bound pod=web node=n1", proves="Pod web bound to n1"),
+    ]
+    assert [(hop.time, hop.what) for hop in settled(late, 0)] == [
+        (2.0, "Pod web created"),
+        (2.0, "Pod web bound to n1"),
+        (2.0, "bound pod=web node=n1"),
+        (7.0, "Pod web: Pending"),
+    ]
+
+
+def test_what_was_before_and_what_is_said_twice_is_left_out() -> None:
+    once = Hop(2.0, "proxy", "proxy", "rules written")
+    assert settled([Hop(1.0, "kubelet", "docker", "old"), once, Hop(3.0, "proxy", "proxy", "rules written")], 1.5) == [
+        once
+    ]
+
+
+def test_both_pictures_show_every_hop_with_the_milliseconds_since_the_first() -> None:
+    hops = [Hop(1.0, "client", "apiserver", "POST <Pod>"), Hop(1.25, "docker", "docker", "runs", 0)]
+    assert "    250     250  docker" in diagram.table(hops)
+    drawn = diagram.svg("t", hops)
+    assert "250 ms" in drawn
+    assert "POST &lt;Pod&gt;" in drawn
+    assert ">scheduler<" not in drawn, "who took no part has no lane"
