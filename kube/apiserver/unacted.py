@@ -54,7 +54,6 @@ _POD_SPEC: dict[str, tuple[Any, ...]] = {
     **{f"{kind}.{field}": plain for kind in ("containers", "initContainers") for field, plain in _CONTAINER.items()},
     **{f"volumes.{kind}": () for kind in core.VolumeSource.model_fields if kind not in VOLUMES},
     "activeDeadlineSeconds": (),
-    "affinity": (),
     "automountServiceAccountToken": (),
     "ephemeralContainers": (),
     "hostAliases": (),
@@ -80,7 +79,6 @@ _POD_SPEC: dict[str, tuple[Any, ...]] = {
     "serviceAccountName": ("default",),
     "setHostnameAsFQDN": (),
     "shareProcessNamespace": (),
-    "topologySpreadConstraints": (),
 }
 
 # The proxy (kube/proxy) does not look at these.

@@ -1,47 +1,26 @@
-"""Which nodes can take a pod, and why the others cannot.
+"""Which nodes can take a pod, and why the others cannot: what depends on the pod and one node alone.
 
-A filter is three methods: take the pod, check a node, explain a refusal. What a filter works out about the pod it
-works out once, when it is set, and not again for every node; a filter that the pod asks nothing of is left out.
-The refusals are in upstream's words (pkg/scheduler/framework/plugins), because people search for them.
+The refusals are in upstream's words (pkg/scheduler/framework/plugins), because people search for them. What a filter
+works out about the pod it works out once, in `for_pod`; a filter that the pod asks nothing of is left out.
 
-Upstream keeps pods from nodes that are not ready by taints, which its node lifecycle controller sets. Here the
-condition itself is checked too, and a toleration of the taint that stands for it lets a pod pass.
+Upstream keeps pods from nodes that are not ready, or short of something, by taints that its node lifecycle controller
+sets. Here the conditions themselves are checked too, in the words of the predicates that did so until 1.17, and a
+toleration of the taint that stands for a condition lets a pod pass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Hashable, Sequence
 
-from kube.api.core import Node, Taint, Toleration
-from kube.scheduler.changes import ClusterChange, ready
-from kube.scheduler.nodeinfo import NodeInfo, PodInfo
+from kube.api.core import Taint, Toleration
+from kube.scheduler.changes import ClusterChange, conditions
+from kube.scheduler.framework import Check, Filter, Refusal
+from kube.scheduler.nodeinfo import NodeInfo
+from kube.scheduler.podinfo import PodInfo
 
 NOT_READY = "node.kubernetes.io/not-ready"
 UNREACHABLE = "node.kubernetes.io/unreachable"
 UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
-
-
-class Filter(Protocol):
-    """One condition that a node must meet."""
-
-    name: str
-    helped_by: ClusterChange
-    """The changes that can turn a refusal into a yes."""
-
-    def set_pod(self, pod: PodInfo) -> bool:
-        """Take the pod that the next checks are about. False: it asks nothing of this filter."""
-
-    def check(self, node: NodeInfo) -> bool:
-        """Whether the node can take the pod."""
-
-    def explain(self, node: NodeInfo) -> list[str]:
-        """Why the node cannot, for a node that `check` refused."""
-
-
-def _node(info: NodeInfo) -> Node:
-    assert info.node is not None, "only nodes that exist are checked"
-    return info.node
 
 
 def tolerates(tolerations: Sequence[Toleration], taint: Taint) -> bool:
@@ -54,164 +33,196 @@ def tolerates(tolerations: Sequence[Toleration], taint: Taint) -> bool:
     )
 
 
-class NodeUnschedulable:
+def untolerated(tolerations: Sequence[Toleration], taints: Sequence[Taint]) -> Taint | None:
+    """The first taint of effect NoSchedule or NoExecute that no toleration covers."""
+    for taint in taints:
+        if taint.effect in ("NoSchedule", "NoExecute") and not tolerates(tolerations, taint):
+            return taint
+    return None
+
+
+class NodeUnschedulable(Filter):
     """The node must not be cordoned, unless the pod tolerates the taint that stands for it."""
 
     name = "NodeUnschedulable"
     helped_by = ClusterChange.NODE_TAINTS
+    _REFUSAL = Refusal(("node(s) were unschedulable",))
 
-    def set_pod(self, pod: PodInfo) -> bool:
-        return not tolerates(pod.pod.spec.tolerations, Taint(key=UNSCHEDULABLE, effect="NoSchedule"))
+    def sign(self, pod: PodInfo) -> Hashable:
+        return pod.cls.toleration_key
 
-    def check(self, node: NodeInfo) -> bool:
-        return not _node(node).spec.unschedulable
+    def for_pod(self, pod: PodInfo) -> Check | None:
+        if tolerates(pod.cls.tolerations, Taint(key=UNSCHEDULABLE, effect="NoSchedule")):
+            return None
+        return lambda node: self._REFUSAL if node.known.spec.unschedulable else None
 
-    def explain(self, node: NodeInfo) -> list[str]:
-        return ["node(s) were unschedulable"]
 
-
-class NodeName:
+class NodeName(Filter):
     """A pod that names its node fits there only (upstream's old name: HostName)."""
 
     name = "NodeName"
     helped_by = ClusterChange.NODE_ADDED
+    _REFUSAL = Refusal(("node(s) didn't match the requested node name",))
 
-    def set_pod(self, pod: PodInfo) -> bool:
-        self._name = pod.pod.spec.nodeName
-        return bool(self._name)
+    def sign(self, pod: PodInfo) -> Hashable:
+        return pod.pod.spec.nodeName
 
-    def check(self, node: NodeInfo) -> bool:
-        return node.name == self._name
-
-    def explain(self, node: NodeInfo) -> list[str]:
-        return ["node(s) didn't match the requested node name"]
+    def for_pod(self, pod: PodInfo) -> Check | None:
+        wanted = pod.pod.spec.nodeName
+        return (lambda node: None if node.name == wanted else self._REFUSAL) if wanted else None
 
 
-class TaintToleration:
-    """The pod must tolerate every taint of effect NoSchedule or NoExecute."""
+class TaintToleration(Filter):
+    """The pod must tolerate every taint of effect NoSchedule or NoExecute; the first that it does not is named."""
 
     name = "TaintToleration"
     helped_by = ClusterChange.NODE_TAINTS
 
-    def set_pod(self, pod: PodInfo) -> bool:
-        self._tolerations = pod.pod.spec.tolerations
-        return True
+    def sign(self, pod: PodInfo) -> Hashable:
+        return pod.cls.toleration_key
 
-    def check(self, node: NodeInfo) -> bool:
-        return not _node(node).spec.taints or self._untolerated(node) is None
+    def for_pod(self, pod: PodInfo) -> Check | None:
+        tolerations = pod.cls.tolerations
 
-    def explain(self, node: NodeInfo) -> list[str]:
-        taint = self._untolerated(node)
-        assert taint is not None
-        return [f"node(s) had untolerated taint {{{taint.key}: {taint.value}}}"]
+        def check(node: NodeInfo) -> Refusal | None:
+            taints = node.known.spec.taints
+            if not taints or (taint := untolerated(tolerations, taints)) is None:
+                return None
+            return Refusal((f"node(s) had untolerated taint {{{taint.key}: {taint.value}}}",))
 
-    def _untolerated(self, node: NodeInfo) -> Taint | None:
-        return next(
-            (
-                taint
-                for taint in _node(node).spec.taints
-                if taint.effect in ("NoSchedule", "NoExecute") and not tolerates(self._tolerations, taint)
-            ),
-            None,
-        )
+        return check
 
 
-class NodeReady:
-    """The node's Ready condition must be True (upstream's old name: CheckNodeCondition)."""
+class NodeConditions(Filter):
+    """The node must be ready, have a network, and not be short of disk or of processes.
 
-    name = "NodeReady"
+    One short of memory takes pods that ask for some, but no best-effort ones (v1.17's CheckNodeMemoryPressure).
+    """
+
+    name = "NodeConditions"
     helped_by = ClusterChange.NODE_READY
 
-    def set_pod(self, pod: PodInfo) -> bool:
-        tolerations = pod.pod.spec.tolerations
-        self._accepted = {"True"}
-        if tolerates(tolerations, Taint(key=NOT_READY, effect="NoSchedule")):
-            self._accepted.add("False")
-        if tolerates(tolerations, Taint(key=UNREACHABLE, effect="NoSchedule")):
-            self._accepted.add("Unknown")
-        return True
+    def sign(self, pod: PodInfo) -> Hashable:
+        return pod.cls.toleration_key, pod.cls.best_effort
 
-    def check(self, node: NodeInfo) -> bool:
-        return ready(_node(node)) in self._accepted
+    def for_pod(self, pod: PodInfo) -> Check | None:
+        def borne(key: str) -> bool:
+            return tolerates(pod.cls.tolerations, Taint(key=key, effect="NoSchedule"))
 
-    def explain(self, node: NodeInfo) -> list[str]:
-        return ["node(s) were not ready"]
+        ready = {"True"} | {status for status, key in (("False", NOT_READY), ("Unknown", UNREACHABLE)) if borne(key)}
+        refused = [
+            (condition, Refusal((reason,)))
+            for condition, key, reason, asked in (
+                ("NetworkUnavailable", "network-unavailable", "node(s) had unavailable network", True),
+                ("MemoryPressure", "memory-pressure", "node(s) had memory pressure", pod.cls.best_effort),
+                ("DiskPressure", "disk-pressure", "node(s) had disk pressure", True),
+                ("PIDPressure", "pid-pressure", "node(s) had pid pressure", True),
+            )
+            if asked and not borne(f"node.kubernetes.io/{key}")
+        ]
+        not_ready = Refusal(("node(s) were not ready",))
+
+        def check(node: NodeInfo) -> Refusal | None:
+            found = conditions(node.known)
+            if found.get("Ready", "Unknown") not in ready:
+                return not_ready
+            if len(found) > 1:
+                for condition, refusal in refused:
+                    if found.get(condition) == "True":
+                        return refusal
+            return None
+
+        return check
 
 
-class NodeSelector:
-    """The node must carry every label of the pod's nodeSelector."""
+class NodeAffinity(Filter):
+    """The node must carry every label of the pod's nodeSelector, and meet a term of its required node affinity."""
 
     name = "NodeAffinity"
     helped_by = ClusterChange.NODE_LABELS
+    _REFUSAL = Refusal(("node(s) didn't match Pod's node affinity/selector",))
 
-    def set_pod(self, pod: PodInfo) -> bool:
-        self._selector = pod.pod.spec.nodeSelector
-        return bool(self._selector)
+    def sign(self, pod: PodInfo) -> Hashable:
+        return pod.cls.required_nodes
 
-    def check(self, node: NodeInfo) -> bool:
-        return self._selector.items() <= _node(node).metadata.labels.items()
+    def for_pod(self, pod: PodInfo) -> Check | None:
+        required = pod.cls.required_nodes
+        if required is None:
+            return None
+        return lambda node: None if required.match(node.known) else self._REFUSAL
 
-    def explain(self, node: NodeInfo) -> list[str]:
-        return ["node(s) didn't match Pod's node affinity/selector"]
 
-
-class PodFitsHostPorts:
-    """No host port of the pod may be taken by another pod, on the same address or on all."""
+class NodePorts(Filter):
+    """No host port of the pod may be taken by another pod, on the same address or on all (v1.0: PodFitsPorts)."""
 
     name = "NodePorts"
     helped_by = ClusterChange.POD_REMOVED
+    _REFUSAL = Refusal(("node(s) didn't have free ports for the requested pod ports",), resolvable=True)
 
-    def set_pod(self, pod: PodInfo) -> bool:
-        self._ports = pod.ports
-        return bool(self._ports)
+    def sign(self, pod: PodInfo) -> Hashable:
+        return pod.cls.ports
 
-    def check(self, node: NodeInfo) -> bool:
-        return not node.ports.conflict(self._ports)
-
-    def explain(self, node: NodeInfo) -> list[str]:
-        return ["node(s) didn't have free ports for the requested pod ports"]
+    def for_pod(self, pod: PodInfo) -> Check | None:
+        ports = pod.cls.ports
+        return (lambda node: self._REFUSAL if node.ports.conflict(ports) else None) if ports else None
 
 
-class PodFitsResources:
+class NodeResourcesFit(Filter):
     """What all pods of the node request, this one included, must not exceed what the node offers; nor may their number.
 
-    A resource that the pod does not ask for may be exhausted, or even overdrawn.
+    A resource that the pod does not ask for may be exhausted, or even overdrawn. To push out other pods helps only if
+    the node offers as much as the pod asks for. (v1.0: PodFitsResources)
     """
 
     name = "NodeResourcesFit"
     helped_by = ClusterChange.POD_REMOVED | ClusterChange.NODE_ALLOCATABLE
 
-    def set_pod(self, pod: PodInfo) -> bool:
-        self._requests = list(pod.requests.items())
-        return True
+    def sign(self, pod: PodInfo) -> Hashable:
+        return pod.cls.request_key
 
-    def check(self, node: NodeInfo) -> bool:
-        if len(node.pods) >= node.allowed_pods:
-            return False
-        allocatable, requested = node.allocatable, node.requested
-        for name, amount in self._requests:  # noqa: SIM110  # the hottest loop of all; a generator doubles its cost
-            if amount > allocatable.get(name, 0) - requested[name]:
-                return False
-        return True
+    def for_pod(self, pod: PodInfo) -> Check | None:
+        requests = [*pod.cls.requests.items()]
 
-    def explain(self, node: NodeInfo) -> list[str]:
-        reasons = ["Too many pods"] if len(node.pods) >= node.allowed_pods else []
-        reasons += [
-            f"Insufficient {name}"
-            for name, amount in self._requests
-            if amount > node.allocatable.get(name, 0) - node.requested[name]
-        ]
-        return reasons
+        def check(node: NodeInfo) -> Refusal | None:
+            allocatable, requested = node.allocatable, node.requested
+            if len(node.pods) < node.allowed_pods:
+                for name, amount in requests:
+                    if amount > allocatable.get(name, 0) - requested.get(name, 0):
+                        return _explain(requests, node)
+                return None
+            return _explain(requests, node)
+
+        return check
 
 
-def default_filters() -> list[Filter]:
-    """The filters that every pod goes through, in the order in which they are asked."""
-    return [
-        NodeUnschedulable(),
-        NodeName(),
-        TaintToleration(),
-        NodeReady(),
-        NodeSelector(),
-        PodFitsHostPorts(),
-        PodFitsResources(),
-    ]
+def _explain(requests: Sequence[tuple[str, int]], node: NodeInfo) -> Refusal:
+    reasons = ["Too many pods"] if len(node.pods) >= node.allowed_pods else []
+    resolvable = True
+    for name, amount in requests:
+        offered = node.allocatable.get(name, 0)
+        if amount > offered - node.requested.get(name, 0):
+            reasons.append(f"Insufficient {name}")
+            resolvable = resolvable and amount <= offered
+    return Refusal(tuple(reasons), resolvable and node.allowed_pods > 0)
+
+
+class NodeLabels(Filter):
+    """The node must have labels, or must not, whatever their values (v1.0's CheckNodeLabelPresence, by policy)."""
+
+    name = "CheckNodeLabelPresence"
+    helped_by = ClusterChange.NODE_LABELS
+    _REFUSAL = Refusal(("node(s) didn't have the requested labels",))
+
+    def __init__(self, labels: Sequence[str], presence: bool) -> None:
+        self._labels, self._presence = labels, presence
+
+    def sign(self, pod: PodInfo) -> Hashable:
+        return None
+
+    def for_pod(self, pod: PodInfo) -> Check | None:
+        def check(node: NodeInfo) -> Refusal | None:
+            has = node.known.metadata.labels
+            met = all((label in has) == self._presence for label in self._labels)
+            return None if met else self._REFUSAL
+
+        return check

@@ -15,6 +15,10 @@ ATTEMPT_SECONDS = Histogram(
     buckets=[0.0001 * 2**i for i in range(14)],
 )
 PENDING = Gauge("scheduler_pending_pods", "Pods that wait for a node, by the queue they are in.", ["queue"])
+PREEMPTION_ATTEMPTS = Counter("scheduler_preemption_attempts", "Decisions to push pods out.")
+PREEMPTION_VICTIMS = Histogram(
+    "scheduler_preemption_victims", "How many pods were chosen to go.", buckets=[2**i for i in range(7)]
+)
 
 
 def watch(queue: SchedulingQueue) -> None:

@@ -5,6 +5,8 @@ a way that one of the filters that refused it named, and in any case after five 
 over: 1 s after the first failure, doubled by each further one, at most 10 s. The next pod is the one of highest
 priority, and among equals the one that has waited longest.
 
+Parked pods that ask the same lie together: what happens to one node is held against them once, and not pod by pod.
+
 As upstream's PriorityQueue (pkg/scheduler/backend/queue): podInitialBackoff, podMaxBackoff, and five minutes for
 podMaxInUnschedulablePodsDuration.
 """
@@ -14,11 +16,13 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
 from kube.api.core import Pod
 from kube.scheduler.changes import ClusterChange
+from kube.scheduler.podinfo import PodClass, class_of
 
 
 class State(Enum):
@@ -28,6 +32,16 @@ class State(Enum):
     BACKOFF = "backoff"
     UNSCHEDULABLE = "unschedulable"
     IN_FLIGHT = "in flight"
+
+
+@dataclass(frozen=True, slots=True)
+class Lot:
+    """What parked pods that wait for the same have in common."""
+
+    cls: PodClass
+    helped_by: ClusterChange
+    local: bool
+    """Whether what happens to a node can only make a difference on that node."""
 
 
 @dataclass(slots=True, eq=False)
@@ -41,7 +55,7 @@ class Entry:
     attempts: int = 0
     not_before: float = 0.0
     """When its back-off is over."""
-    helped_by: ClusterChange = ClusterChange.NODE_ADDED
+    lot: Lot | None = None
     turn: int = 0
     """Raised whenever the state changes, so that what a heap still holds of the old one is known to be void."""
 
@@ -54,9 +68,11 @@ class SchedulingQueue:
         self._entries: dict[str, Entry] = {}
         self._active: list[tuple[int, float, int, int, Entry]] = []
         self._timers: list[tuple[float, int, int, Entry]] = []
-        self._parked: dict[str, Entry] = {}
+        self._parked: dict[Lot, dict[str, Entry]] = {}
         self._wake = asyncio.Event()
         self._serial = 0
+        self.fits: Callable[[Pod, str], bool] = lambda pod, node: True
+        """Whether a pod that only filters of one node have refused would be taken by a node as it is now."""
 
     def add(self, pod: Pod) -> None:
         """A pod that needs a node: new to the queue, or changed.
@@ -97,29 +113,41 @@ class SchedulingQueue:
             except TimeoutError:
                 continue
 
-    def park(self, pod: Pod, helped_by: ClusterChange) -> None:
-        """Nothing could take the pod: put it aside until something happens that can help it."""
-        entry = self._in_flight(pod)
+    def park(self, pod: Pod, helped_by: ClusterChange, *, local: bool = False) -> None:
+        """Nothing could take the pod: put it aside until something happens that can help it.
+
+        `local`: it was refused only by filters that look at one node alone.
+        """
+        entry = self._flying(pod)
         if entry is None:
             return
         self._back_off(entry)
-        entry.helped_by = helped_by | ClusterChange.NODE_ADDED
+        helped_by |= ClusterChange.NODE_ADDED
         self._move(entry, State.UNSCHEDULABLE)
-        self._parked[pod.key] = entry
+        entry.lot = Lot(class_of(entry.pod), helped_by, local)
+        self._parked.setdefault(entry.lot, {})[pod.key] = entry
         self._timer(entry, self._now() + self._longest_wait)
 
-    def retry(self, pod: Pod) -> None:
-        """The attempt failed for a reason that lies outside the pod: try it again after its back-off."""
-        entry = self._in_flight(pod)
-        if entry is not None:
-            self._back_off(entry)
-            self._move(entry, State.BACKOFF)
-            self._timer(entry, entry.not_before)
+    def retry(self, pod: Pod, *, at_once: bool = False) -> None:
+        """The attempt failed for a reason that lies outside the pod: try it again, after its back-off or at once."""
+        entry = self._flying(pod)
+        if entry is None:
+            return
+        if at_once:
+            self._activate(entry)
+            return
+        self._back_off(entry)
+        self._move(entry, State.BACKOFF)
+        self._timer(entry, entry.not_before)
 
-    def happened(self, change: ClusterChange) -> None:
-        """Bring back the parked pods that this change can help."""
-        for entry in [e for e in self._parked.values() if e.helped_by & change]:
-            self._wake_up(entry)
+    def happened(self, change: ClusterChange, node: str = "") -> None:
+        """Bring back the parked pods that this change can help; `node`: where it happened."""
+        for lot in [lot for lot in self._parked if lot.helped_by & change]:
+            entries = [*self._parked[lot].values()]
+            if node and lot.local and not self.fits(entries[0].pod, node):
+                continue
+            for entry in entries:
+                self._wake_up(entry)
 
     def attempts(self, key: str) -> int:
         """How often the pod has been tried."""
@@ -135,13 +163,18 @@ class SchedulingQueue:
         entry = self._entries.get(key)
         return entry.state if entry else None
 
+    def pod(self, key: str) -> Pod | None:
+        """A pod that is in the queue."""
+        entry = self._entries.get(key)
+        return entry.pod if entry else None
+
     def __len__(self) -> int:
         return len(self._entries)
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
-    def _in_flight(self, pod: Pod) -> Entry | None:
+    def _flying(self, pod: Pod) -> Entry | None:
         """The entry of this very pod, if it is still ours to put back: it may have been deleted or replaced."""
         entry = self._entries.get(pod.key)
         if entry is None or entry.state is not State.IN_FLIGHT or entry.pod.metadata.uid != pod.metadata.uid:
@@ -168,8 +201,12 @@ class SchedulingQueue:
         self._wake.set()
 
     def _move(self, entry: Entry, state: State) -> None:
-        if entry.state is State.UNSCHEDULABLE:
-            self._parked.pop(entry.pod.key, None)
+        if entry.lot is not None:
+            entries = self._parked[entry.lot]
+            del entries[entry.pod.key]
+            if not entries:
+                del self._parked[entry.lot]
+            entry.lot = None
         entry.state = state
         entry.turn += 1
 

@@ -1,9 +1,11 @@
-"""What the scheduler tells about a pod: its events, and its condition PodScheduled."""
+"""What the scheduler tells about a pod, its events and its condition PodScheduled, and whom it asks to go."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
+from typing import Any
 
 from kube.api import errors
 from kube.api.core import Pod, PodCondition
@@ -11,6 +13,7 @@ from kube.api.meta import now
 from kube.client.events import EventRecorder
 from kube.client.rest import Client
 from kube.scheduler.algorithm import Unschedulable
+from kube.scheduler.preemption import PREEMPTED_BY_SCHEDULER, Candidate
 
 log = logging.getLogger(__name__)
 
@@ -29,17 +32,54 @@ class Reporter:
         log.warning("binding refused", extra={"pod": pod.key, "node": node, "error": why})
         self._recorder.event(pod, "Warning", "FailedScheduling", f"Binding to {node} failed: {why}")
 
-    async def unschedulable(self, pod: Pod, why: Unschedulable) -> None:
+    async def current(self, pod: Pod) -> Pod | None:
+        try:
+            return await self._client.get(Pod, pod.name, pod.namespace)
+        except errors.NotFound:
+            return None
+
+    async def unschedulable(self, pod: Pod, why: Unschedulable, nominated: str) -> None:
         self._recorder.event(pod, "Warning", "FailedScheduling", str(why))
         pod = self._latest(pod.key) or pod
+        status: dict[str, Any] = {}
         conditions = with_condition(pod, str(why))
-        if conditions is None:
-            return
-        log.info("unschedulable", extra={"pod": pod.key, "reason": why})
-        patch = {
-            "metadata": {"uid": pod.metadata.uid},
-            "status": {"conditions": [condition.to_dict() for condition in conditions]},
-        }
+        if conditions is not None:
+            status["conditions"] = [condition.to_dict() for condition in conditions]
+        if nominated != pod.status.nominatedNodeName:
+            status["nominatedNodeName"] = nominated or None
+        if status:
+            log.info("unschedulable", extra={"pod": pod.key, "reason": why})
+            await self._patch(pod, status)
+
+    async def preempt(self, pod: Pod, candidate: Candidate) -> None:
+        await asyncio.gather(*(self._push_out(victim.pod, pod, candidate.node) for victim in candidate.victims))
+
+    async def give_up(self, pods: list[Pod]) -> None:
+        for pod in pods:
+            await self._patch(pod, {"nominatedNodeName": None})
+
+    async def _push_out(self, victim: Pod, pod: Pod, node: str) -> None:
+        """Say why, then delete it, with its own time to end."""
+        victim = self._latest(victim.key) or victim
+        scheduler = pod.spec.schedulerName or "default-scheduler"
+        disrupted = PodCondition(
+            type="DisruptionTarget",
+            status="True",
+            reason=PREEMPTED_BY_SCHEDULER,
+            message=f"{scheduler}: preempting to accommodate a higher priority pod",
+            lastTransitionTime=now(),
+        )
+        conditions = [c for c in victim.status.conditions if c.type != disrupted.type] + [disrupted]
+        if victim.metadata.deletionTimestamp is None:
+            await self._patch(victim, {"conditions": [condition.to_dict() for condition in conditions]})
+        try:
+            await self._client.delete(Pod, victim.name, victim.namespace, uid=victim.metadata.uid)
+        except (errors.NotFound, errors.Conflict):
+            return  # it has gone by itself
+        self._recorder.event(victim, "Normal", "Preempted", f"Preempted by pod {pod.metadata.uid} on node {node}")
+
+    async def _patch(self, pod: Pod, status: dict[str, Any]) -> None:
+        patch = {"metadata": {"uid": pod.metadata.uid}, "status": status}
         try:
             await self._client.patch(Pod, pod.name, pod.namespace, patch, subresource="status")
         except errors.ApiError as failure:

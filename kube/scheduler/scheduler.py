@@ -5,8 +5,8 @@ people are handed in. Decisions are made one at a time, without a pause in which
 written many at a time.
 
 What an unclear answer means: a binding whose outcome is unknown (the API server did not answer) is written again to
-the same node, where it can do no harm, and the room stays taken meanwhile. A conflict says that somebody else bound
-or deleted the pod; the watch will tell which, and until then the room stays taken too.
+the same node, where it can do no harm, and the room stays taken meanwhile. A conflict says that somebody else bound,
+deleted or replaced the pod: how the pod is now is read at once, and one that still has no node is tried again at once.
 """
 
 from __future__ import annotations
@@ -20,13 +20,18 @@ from typing import Protocol
 from kube.api import errors
 from kube.api.core import Pod
 from kube.scheduler import metrics
-from kube.scheduler.algorithm import Unschedulable
-from kube.scheduler.nodeinfo import Cache, PodInfo
+from kube.scheduler.algorithm import Choice, Unschedulable
+from kube.scheduler.cache import Cache
+from kube.scheduler.podinfo import PodInfo
+from kube.scheduler.preemption import Candidate, Preemption
 from kube.scheduler.queue import SchedulingQueue
 
 log = logging.getLogger(__name__)
 
 UNKNOWN_OUTCOME = (errors.ServiceUnavailable, errors.Timeout, errors.InternalError, errors.TooManyRequests)
+
+AT_ONCE = 3
+"""A pod whose binding conflicts is tried again at once so many times in all, then after its back-off."""
 
 
 class Hooks(Protocol):
@@ -35,11 +40,30 @@ class Hooks(Protocol):
     def scheduled(self, pod: Pod, node: str) -> None:
         """The pod was bound."""
 
-    async def unschedulable(self, pod: Pod, why: Unschedulable) -> None:
-        """No node can take the pod."""
+    async def unschedulable(self, pod: Pod, why: Unschedulable, nominated: str) -> None:
+        """No node can take the pod; on the one that is nominated, room is being made."""
+
+    async def preempt(self, pod: Pod, candidate: Candidate) -> None:
+        """Ask the victims to go. Raises ApiError."""
+
+    async def give_up(self, pods: list[Pod]) -> None:
+        """The pods are no longer nominated for the node that they were: others of higher priority are."""
 
     def binding_failed(self, pod: Pod, node: str, why: errors.ApiError) -> None:
         """The binding was refused."""
+
+    async def current(self, pod: Pod) -> Pod | None:
+        """The pod as it is now; None if it is gone. Raises ApiError."""
+
+
+class Recorder(Protocol):
+    """Who remembers decisions, so that they can be explained."""
+
+    def chosen(self, pod: PodInfo, choice: Choice) -> None:
+        """A pod was given a node."""
+
+    def refused(self, pod: PodInfo, why: Unschedulable, nominated: str) -> None:
+        """No node could take a pod."""
 
 
 class Scheduler:
@@ -49,26 +73,26 @@ class Scheduler:
         self,
         queue: SchedulingQueue,
         cache: Cache,
-        choose: Callable[[PodInfo], str],
+        choose: Callable[[PodInfo], Choice],
+        preemption: Preemption,
         bind: Callable[[Pod, str], Awaitable[None]],
         hooks: Hooks,
+        recorder: Recorder,
         *,
         parallel: int = 64,
         expire_after: float = 30.0,
-        settle_after: float = 2.0,
     ) -> None:
         """`parallel`: bindings in flight at most. `expire_after`: seconds for which a written binding that the watch
-        does not show is believed; `settle_after`: the same for one that was answered with a conflict.
+        does not show is believed.
         """
         self._queue, self._cache = queue, cache
-        self._choose, self._bind, self._hooks = choose, bind, hooks
+        self._choose, self._preemption, self._bind = choose, preemption, bind
+        self._hooks, self._recorder = hooks, recorder
         self._writes = asyncio.Semaphore(parallel)
-        self._expire_after, self._settle_after = expire_after, settle_after
-        self.running = False
+        self._expire_after = expire_after
 
     async def run(self) -> None:
         """Schedule pods until cancelled. The cache must have been filled before."""
-        self.running = True
         async with asyncio.TaskGroup() as tasks:
             while True:
                 # Before the pod is taken: nothing may change between that and the decision.
@@ -83,21 +107,53 @@ class Scheduler:
         info = PodInfo.of(pod)
         with metrics.ATTEMPT_SECONDS.time():
             try:
-                node = self._choose(info)
+                choice = self._choose(info)
             except Unschedulable as why:
-                log.debug("no node can take it", extra={"pod": pod.key, "reason": why})
-                metrics.ATTEMPTS.labels("unschedulable").inc()
-                self._queue.park(pod, why.helped_by)
-                return partial(self._hooks.unschedulable, pod, why)
-        self._cache.assume(info, node)
+                return self._refuse(info, why)
+        self._cache.assume(info, choice.node)
+        self._recorder.chosen(info, choice)
         metrics.ATTEMPTS.labels("scheduled").inc()
-        return partial(self._carry_out, pod, node)
+        return partial(self._carry_out, pod, choice.node)
+
+    def _refuse(self, info: PodInfo, why: Unschedulable) -> Callable[[], Awaitable[None]]:
+        candidate = self._preemption.find(info, why)
+        nominated = candidate.node if candidate is not None else ""
+        pod = info.pod
+        log.debug("no node can take it", extra={"pod": pod.key, "reason": why, "nominated": nominated})
+        metrics.ATTEMPTS.labels("unschedulable").inc()
+        self._recorder.refused(info, why, nominated)
+        self._queue.park(pod, why.helped_by, local=why.local)
+        if candidate is None:
+            kept = self._cache.nominated_node(pod.key) or ""
+            return partial(self._hooks.unschedulable, pod, why, kept)
+        metrics.PREEMPTION_ATTEMPTS.inc()
+        metrics.PREEMPTION_VICTIMS.observe(len(candidate.victims))
+        self._preemption.asked(info, candidate.victims)
+        outdone = [each.pod for each in self._cache.nominated_below(candidate.node, info.cls.priority)]
+        for each in outdone:
+            self._cache.nominate(each.key, "")
+        self._cache.nominate(pod.key, candidate.node, info)
+        return partial(self._make_room, info, why, candidate, outdone)
 
     async def _written(self, write: Callable[[], Awaitable[None]]) -> None:
         try:
             await write()
         finally:
             self._writes.release()
+
+    async def _make_room(self, info: PodInfo, why: Unschedulable, candidate: Candidate, outdone: list[Pod]) -> None:
+        pod = info.pod
+        try:
+            await self._hooks.preempt(pod, candidate)
+        except errors.ApiError as failure:
+            log.warning("cannot preempt", extra={"pod": pod.key, "node": candidate.node, "error": failure})
+            self._preemption.failed(info)
+            self._cache.nominate(pod.key, "")
+            return
+        log.info("preempts", extra={"pod": pod.key, "node": candidate.node, "victims": len(candidate.victims)})
+        if outdone:
+            await self._hooks.give_up(outdone)
+        await self._hooks.unschedulable(pod, why, candidate.node)
 
     async def _carry_out(self, pod: Pod, node: str) -> None:
         level = logging.WARNING
@@ -119,7 +175,7 @@ class Scheduler:
                 delay = min(delay * 2, 5.0)
             except errors.Conflict as why:
                 log.info("not bound", extra={"pod": pod.key, "node": node, "reason": why})
-                self._expire(pod, self._settle_after)
+                await self._settle(pod)
                 return
             except errors.ApiError as why:
                 self._refused(pod, node, why)
@@ -129,6 +185,25 @@ class Scheduler:
                 self._hooks.scheduled(pod, node)
                 self._expire(pod, self._expire_after)
                 return
+
+    async def _settle(self, pod: Pod) -> None:
+        """After a conflict: see how the pod is. Until that is known the room stays taken."""
+        try:
+            now = await self._hooks.current(pod)
+        except errors.ApiError:
+            # The watch will tell; and if it has nothing to tell, the pod is tried again.
+            self._expire(pod, self._expire_after)
+            return
+        if not self._cache.assumed(pod):
+            return
+        if now is None or now.metadata.uid != pod.metadata.uid or now.metadata.deletionTimestamp is not None:
+            self._cache.forget(pod)
+        elif now.spec.nodeName:
+            self._cache.set_pod(now)
+        else:
+            metrics.ATTEMPTS.labels("error").inc()
+            self._cache.forget(pod)
+            self._queue.retry(pod, at_once=self._queue.attempts(pod.key) < AT_ONCE)
 
     def _refused(self, pod: Pod, node: str, why: errors.ApiError) -> None:
         metrics.ATTEMPTS.labels("error").inc()

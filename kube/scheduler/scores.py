@@ -2,72 +2,113 @@
 
 Each score gives every node 0 to 100; the sum, by weight, decides. A score that says nothing about a pod (there is no
 service to spread) is left out, which ranks the nodes as giving each of them the same would.
+(pkg/scheduler/framework/plugins)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from functools import lru_cache
 
-from kube.api.core import Pod
-from kube.scheduler.nodeinfo import CPU, MEMORY, Cache, NodeInfo, PodInfo, Selectors
+from kube.api.core import Node, Pod
+from kube.api.labels import from_map
+from kube.scheduler.cache import Cache
+from kube.scheduler.filters import tolerates
+from kube.scheduler.framework import MAX_SCORE, AcrossRate, Rate, Score
+from kube.scheduler.matching import AnyOf, Pods
+from kube.scheduler.nodeinfo import NodeInfo
+from kube.scheduler.podinfo import CPU, MEMORY, PodInfo
 
-MAX_SCORE = 100
-
-
-class Score(Protocol):
-    """One wish about a node."""
-
-    name: str
-
-    def set_pod(self, pod: PodInfo) -> bool:
-        """Take the pod that the next scores are about. False: there is nothing to say about it."""
-
-    def score(self, nodes: Sequence[NodeInfo]) -> list[int]:
-        """0 to 100 for each of the nodes, in their order."""
-
-
-@dataclass(frozen=True, slots=True)
-class Weighted:
-    """A score and how much it counts."""
-
-    score: Score
-    weight: int = 1
+Selectors = AnyOf
+"""The selectors of the services and controllers of a pod."""
 
 
 def _free(used: int, offered: int) -> int:
     return (offered - used) * MAX_SCORE // offered if 0 < offered >= used else 0
 
 
-class LeastAllocated:
+class LeastAllocated(Score):
     """The emptier, the better: the mean of the free parts of CPU and memory once the pod is there.
 
     `(cpu((capacity - requested) * 100 / capacity) + memory(...)) / 2`. A container that does not say what it needs is
-    taken to use 100m of CPU and 200Mi of memory, so that such pods are spread too.
+    taken to use 100m of CPU and 200Mi of memory, so that such pods are spread too. (v1.0: LeastRequestedPriority)
     """
 
     name = "NodeResourcesLeastAllocated"
 
-    def set_pod(self, pod: PodInfo) -> bool:
-        self._cpu, self._memory = pod.cpu, pod.memory
-        return True
+    def sign(self, pod: PodInfo) -> Hashable:
+        return pod.cls.cpu, pod.cls.memory
 
-    def score(self, nodes: Sequence[NodeInfo]) -> list[int]:
-        return [
-            (
-                _free(node.cpu + self._cpu, node.allocatable.get(CPU, 0))
-                + _free(node.memory + self._memory, node.allocatable.get(MEMORY, 0))
-            )
-            // 2
-            for node in nodes
-        ]
+    def for_pod(self, pod: PodInfo) -> Rate:
+        cpu, memory = pod.cls.cpu, pod.cls.memory
+
+        def rate(node: NodeInfo) -> int:
+            offered = node.allocatable
+            return (
+                _free(node.cpu + cpu, offered.get(CPU, 0)) + _free(node.memory + memory, offered.get(MEMORY, 0))
+            ) // 2
+
+        return rate
 
 
-class SelectorSpread:
-    """Spread the pods of one service or controller: the fewer of them a node has, the better.
+class MostAllocated(Score):
+    """The fuller, the better: fewer nodes are used. `(cpu(requested * 100 / capacity) + memory(...)) / 2`.
 
-    The node with the most gets 0, one with none 100 (upstream's SelectorSpreadPriority, without its zones).
+    A node that would be asked for more than it has counts as full.
+    """
+
+    name = "NodeResourcesMostAllocated"
+
+    def sign(self, pod: PodInfo) -> Hashable:
+        return pod.cls.cpu, pod.cls.memory
+
+    def for_pod(self, pod: PodInfo) -> Rate:
+        cpu, memory = pod.cls.cpu, pod.cls.memory
+
+        def rate(node: NodeInfo) -> int:
+            used = ((node.cpu + cpu, CPU), (node.memory + memory, MEMORY))
+            return sum(
+                min(amount, offered) * MAX_SCORE // offered
+                for amount, name in used
+                if (offered := node.allocatable.get(name, 0)) > 0
+            ) // len(used)
+
+        return rate
+
+
+class BalancedAllocation(Score):
+    """CPU and memory used in equal parts: `(1 - std) * 100`, where std is that of the requested parts of both.
+
+    Of two numbers that is half their difference; a part counts as 1 at most. A pod that asks for neither has no say.
+    """
+
+    name = "NodeResourcesBalancedAllocation"
+
+    def sign(self, pod: PodInfo) -> Hashable:
+        return pod.cls.requests.get(CPU, 0), pod.cls.requests.get(MEMORY, 0)
+
+    def for_pod(self, pod: PodInfo) -> Rate | None:
+        if pod.cls.best_effort:
+            return None
+        cpu, memory = pod.cls.requests.get(CPU, 0), pod.cls.requests.get(MEMORY, 0)
+
+        def rate(node: NodeInfo) -> int:
+            offered, used = node.allocatable, node.requested
+            cpus, bytes_ = offered.get(CPU, 0), offered.get(MEMORY, 0)
+            if not cpus or not bytes_:
+                return MAX_SCORE
+            difference = min((used.get(CPU, 0) + cpu) / cpus, 1.0) - min((used.get(MEMORY, 0) + memory) / bytes_, 1.0)
+            return int((1 - abs(difference) / 2) * MAX_SCORE)
+
+        return rate
+
+
+class SelectorSpread(Score):
+    """Spread the pods of one service or controller: the fewer of them a node has, the better, and so has its zone.
+
+    The node with the most gets 0, one with none 100; where nodes have zones, those count for two thirds, likewise.
+    (SelectorSpreadPriority; v1.0: ServiceSpreadingPriority)
     """
 
     name = "SelectorSpread"
@@ -75,21 +116,230 @@ class SelectorSpread:
     def __init__(self, cache: Cache, selectors: Callable[[Pod], Selectors]) -> None:
         self._cache, self._selectors = cache, selectors
 
-    def set_pod(self, pod: PodInfo) -> bool:
+    def sign(self, pod: PodInfo) -> Hashable:
+        return self._selectors(pod.pod)
+
+    def for_pod(self, pod: PodInfo) -> AcrossRate | None:
         selectors = self._selectors(pod.pod)
-        self._counts = self._cache.spread(pod.pod.metadata.namespace, selectors) if selectors else {}
-        return bool(self._counts)
-
-    def score(self, nodes: Sequence[NodeInfo]) -> list[int]:
-        counts = [self._counts.get(node.name, 0) for node in nodes]
-        most = max(counts, default=0)
-        return [MAX_SCORE * (most - count) // most if most else MAX_SCORE for count in counts]
+        if not selectors.parts:
+            return None
+        return _Spreading(self._cache.tally(selectors, living=True), zone)
 
 
-def matching_selectors(pod: Pod, selectors: Iterable[dict[str, str]]) -> Selectors:
+def zone(node: Node) -> str:
+    """The zone of a node, in its region; empty if it has neither."""
+    labels = node.metadata.labels
+    found = labels.get("topology.kubernetes.io/region", ""), labels.get("topology.kubernetes.io/zone", "")
+    return ":".join(found) if any(found) else ""
+
+
+class _Spreading(AcrossRate):
+    ZONES = 2 / 3
+    """What the zone counts for."""
+
+    def __init__(self, tally: Mapping[str, int], zone: Callable[[Node], str]) -> None:
+        self._tally, self._zone = tally, zone
+
+    def update(self, node: NodeInfo) -> Hashable:
+        return self._tally.get(node.name, 0), self._zone(node.known)
+
+    def rate(self, states: Sequence[Hashable], sizes: Sequence[int]) -> list[int]:
+        found: list[tuple[int, str]] = [state for state in states if isinstance(state, tuple)]
+        zones: Counter[str] = Counter()
+        for (count, zone), size in zip(found, sizes, strict=True):
+            if zone:
+                zones[zone] += count * size
+        most, most_of_a_zone = max((count for count, _ in found), default=0), max(zones.values(), default=0)
+        scores = []
+        for count, zone in found:
+            score = MAX_SCORE * (most - count) / most if most else float(MAX_SCORE)
+            if zone:
+                of_zone = MAX_SCORE * (most_of_a_zone - zones[zone]) / most_of_a_zone if most_of_a_zone else MAX_SCORE
+                score = score * (1 - self.ZONES) + self.ZONES * of_zone
+            scores.append(int(score))
+        return scores
+
+
+class ServiceAntiAffinity(Score):
+    """Spread the pods of one service over the values of a label (v1.0's ServiceAntiAffinity, by policy).
+
+    `100 * (all - here) / all`, where `here` are the service's pods on nodes with the same value; nodes without the
+    label get 0.
+    """
+
+    def __init__(self, cache: Cache, selectors: Callable[[Pod], Selectors], label: str) -> None:
+        self.name = f"ServiceAntiAffinity({label})"
+        self._cache, self._selectors, self._label = cache, selectors, label
+
+    def sign(self, pod: PodInfo) -> Hashable:
+        return self._selectors(pod.pod)
+
+    def for_pod(self, pod: PodInfo) -> AcrossRate:
+        selectors = self._selectors(pod.pod)
+        return _AntiAffinity(self._cache.tally(selectors, living=True) if selectors.parts else {}, self._label)
+
+
+class _AntiAffinity(AcrossRate):
+    def __init__(self, tally: Mapping[str, int], label: str) -> None:
+        self._tally, self._label = tally, label
+        self._of: dict[str, tuple[str, int]] = {}
+        self._values: Counter[str] = Counter()
+
+    def update(self, node: NodeInfo) -> Hashable:
+        self.remove(node.name)
+        value = node.known.metadata.labels.get(self._label)
+        if value is not None:
+            count = self._tally.get(node.name, 0)
+            self._of[node.name] = (value, count)
+            self._values[value] += count
+        return value
+
+    def remove(self, name: str) -> None:
+        value, count = self._of.pop(name, ("", 0))
+        self._values[value] -= count
+
+    def rate(self, states: Sequence[Hashable], sizes: Sequence[int]) -> list[int]:
+        everywhere = sum(self._values.values())
+        return [
+            0
+            if not isinstance(value, str)
+            else MAX_SCORE * (everywhere - self._values[value]) // everywhere
+            if everywhere
+            else MAX_SCORE
+            for value in states
+        ]
+
+
+class LabelPreference(Score):
+    """Nodes that have a label, or have not, are liked (v1.0's NodeLabelPriority, by policy)."""
+
+    def __init__(self, label: str, presence: bool) -> None:
+        self.name = f"LabelPreference({label})"
+        self._label, self._presence = label, presence
+
+    def sign(self, pod: PodInfo) -> Hashable:
+        return None
+
+    def for_pod(self, pod: PodInfo) -> Rate:
+        return lambda node: MAX_SCORE if (self._label in node.known.metadata.labels) == self._presence else 0
+
+
+class _Sums(AcrossRate):
+    """`100 * sum / largest sum` of the nodes that can take the pod, or 100 less that."""
+
+    def __init__(self, count: Callable[[Node], int], *, reverse: bool) -> None:
+        self._count, self._reverse = count, reverse
+
+    def update(self, node: NodeInfo) -> Hashable:
+        return self._count(node.known)
+
+    def rate(self, states: Sequence[Hashable], sizes: Sequence[int]) -> list[int]:
+        sums = [state for state in states if isinstance(state, int)]
+        most = max(sums, default=0)
+        if not most:
+            return [MAX_SCORE if self._reverse else 0] * len(sums)
+        parts = [MAX_SCORE * each // most for each in sums]
+        return [MAX_SCORE - part for part in parts] if self._reverse else parts
+
+
+class NodeAffinityScore(Score):
+    """The preferred node affinity: the weights of the terms that a node meets, `100 * sum / largest sum`."""
+
+    name = "NodeAffinity"
+
+    def sign(self, pod: PodInfo) -> Hashable:
+        return pod.cls.preferred_nodes
+
+    def for_pod(self, pod: PodInfo) -> AcrossRate | None:
+        preferred = pod.cls.preferred_nodes
+        return _Sums(preferred.weight, reverse=False) if preferred is not None else None
+
+
+class TaintTolerationScore(Score):
+    """The fewer taints of effect PreferNoSchedule that the pod does not tolerate, the better."""
+
+    name = "TaintToleration"
+
+    def sign(self, pod: PodInfo) -> Hashable:
+        return pod.cls.toleration_key
+
+    def for_pod(self, pod: PodInfo) -> AcrossRate:
+        tolerations = [t for t in pod.cls.tolerations if t.effect in ("", "PreferNoSchedule")]
+
+        def intolerable(node: Node) -> int:
+            taints = node.spec.taints
+            if not taints:
+                return 0
+            return sum(t.effect == "PreferNoSchedule" and not tolerates(tolerations, t) for t in taints)
+
+        return _Sums(intolerable, reverse=True)
+
+
+class ImageLocality(Score):
+    """Nodes that have the pod's images already, above all large ones that few nodes have not.
+
+    "The sum over the images of size * nodes that have it / all nodes, between 23 MB and 1000 MB a container."
+    """
+
+    name = "ImageLocality"
+    LEAST, MOST = 23 * 1024 * 1024, 1000 * 1024 * 1024
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+
+    def sign(self, pod: PodInfo) -> Hashable:
+        return pod.cls.images
+
+    def for_pod(self, pod: PodInfo) -> AcrossRate:
+        return _Images(self._cache, [normalized(image) for image in pod.cls.images], pod.cls.containers)
+
+
+def normalized(image: str) -> str:
+    """An image's name with its tag: `latest` if it has none."""
+    return image if image.rfind(":") > image.rfind("/") else f"{image}:latest"
+
+
+class _Images(AcrossRate):
+    def __init__(self, cache: Cache, images: Sequence[str], containers: int) -> None:
+        self._cache, self._images, self._containers = cache, images, containers
+        self._of: dict[str, tuple[tuple[str, int], ...]] = {}
+        self._nodes: Counter[str] = Counter()
+
+    def update(self, node: NodeInfo) -> Hashable:
+        images = node.known.status.images
+        if not images and node.name not in self._of:
+            return ()
+        sizes = {name: image.sizeBytes for image in images for name in image.names}
+        present = tuple([(image, sizes[image]) for image in self._images if image in sizes])
+        if self._of.get(node.name, ()) != present:
+            self.remove(node.name)
+            self._of[node.name] = present
+            self._nodes.update({image for image, _ in present})
+        return present
+
+    def remove(self, name: str) -> None:
+        self._nodes.subtract({image for image, _ in self._of.pop(name, ())})
+
+    def rate(self, states: Sequence[Hashable], sizes: Sequence[int]) -> list[int]:
+        return [self._score(state) for state in states if isinstance(state, tuple)]
+
+    def _score(self, present: tuple[tuple[str, int], ...]) -> int:
+        everywhere = self._cache.existing or 1
+        total = sum(int(size * (self._nodes[image] / everywhere)) for image, size in present)
+        least, most = ImageLocality.LEAST, ImageLocality.MOST * self._containers
+        return MAX_SCORE * (min(max(total, least), most) - least) // (most - least)
+
+
+def matching_selectors(pod: Pod, selectors: Iterable[Mapping[str, str]]) -> Selectors:
     """Those of the selectors that match the pod, in an order that does not depend on how they came.
 
     An empty selector selects nothing: a service without one has its endpoints made by hand.
     """
-    matching = {frozenset(s.items()) for s in selectors if s and s.items() <= pod.metadata.labels.items()}
-    return tuple(sorted(matching, key=sorted))
+    own = pod.metadata.labels.items()
+    matching = {tuple(sorted(s.items())) for s in selectors if s and s.items() <= own}
+    return _selectors(pod.metadata.namespace, tuple(sorted(matching)))
+
+
+@lru_cache(maxsize=4096)
+def _selectors(namespace: str, selectors: tuple[tuple[tuple[str, str], ...], ...]) -> Selectors:
+    return AnyOf(tuple(Pods(from_map(dict(each)), frozenset((namespace,))) for each in selectors))

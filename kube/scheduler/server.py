@@ -6,24 +6,41 @@ It keeps nothing: whatever it had decided is in the bindings, and what was only 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+
+from aiohttp import web
 
 from kube import daemon
+from kube.api import resources
 from kube.api.core import Pod
 from kube.client import flags
 from kube.client.events import EventRecorder
 from kube.client.informer import Informers
 from kube.client.leaderelection import Election
 from kube.client.rest import Client
-from kube.scheduler import metrics
+from kube.scheduler import explain, metrics
 from kube.scheduler.algorithm import Algorithm
+from kube.scheduler.cache import Cache
 from kube.scheduler.eventhandlers import EventHandlers, SpreadSelectors
-from kube.scheduler.filters import default_filters
-from kube.scheduler.nodeinfo import Cache
 from kube.scheduler.options import Options
+from kube.scheduler.plugins import Context, default_profile
+from kube.scheduler.podinfo import PodInfo
+from kube.scheduler.preemption import Preemption
 from kube.scheduler.queue import SchedulingQueue
 from kube.scheduler.reporter import Reporter
 from kube.scheduler.scheduler import Scheduler
-from kube.scheduler.scores import LeastAllocated, SelectorSpread, Weighted
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a scheduler is made of."""
+
+    scheduler: Scheduler
+    cache: Cache
+    queue: SchedulingQueue
+    algorithm: Algorithm
+    decisions: explain.Decisions
 
 
 async def run(options: Options) -> None:
@@ -31,8 +48,7 @@ async def run(options: Options) -> None:
     async with flags.connect(options.client, user_agent="kube-scheduler") as (client, sources):
         informers = Informers(sources)
         recorder = EventRecorder(client, options.scheduler_name)
-        scheduler = build(client, informers, recorder, scheduler_name=options.scheduler_name, seed=options.seed)
-
+        parts = build(client, informers, recorder, scheduler_name=options.scheduler_name, seed=options.seed)
         election = Election(client, options.election)
         synced = asyncio.Event()
 
@@ -43,11 +59,12 @@ async def run(options: Options) -> None:
         async def work() -> None:
             async with asyncio.TaskGroup() as working:
                 working.create_task(recorder.run(), name="events")
-                working.create_task(scheduler.run(), name="scheduler")
+                working.create_task(parts.scheduler.run(), name="scheduler")
 
         checks = {"informers": in_sync, "leaderElection": election.healthy}
+        routes = [web.get("/explain/{namespace}/{pod}", explanation_of(parts))]
         async with (
-            daemon.serve_health(options.address, options.port, checks),
+            daemon.serve_health(options.address, options.port, checks, routes),
             asyncio.TaskGroup() as tasks,
         ):
             tasks.create_task(informers.run(), name="informers")
@@ -64,13 +81,35 @@ def build(
     *,
     scheduler_name: str = "default-scheduler",
     seed: int | None = None,
-) -> Scheduler:
+) -> Parts:
     """A scheduler that reads these informers and writes with this client. Run it when they have synced."""
     cache, queue = Cache(), SchedulingQueue()
-    EventHandlers(cache, queue, scheduler_name).watch(informers)
-    metrics.watch(queue)
     selectors = SpreadSelectors(informers)
-    scores = [Weighted(LeastAllocated()), Weighted(SelectorSpread(cache, selectors.of))]
-    algorithm = Algorithm(cache, default_filters(), scores, seed)
+    context = Context(cache, selectors.of, selectors.of_services)
+    algorithm = Algorithm(cache, [default_profile(context, scheduler_name)], seed)
+    queue.fits = algorithm.could_go
+    EventHandlers(cache, queue, algorithm.profiles).watch(informers)
+    metrics.watch(queue)
+    preemption = Preemption(cache, algorithm, informers.of(resources.POD_DISRUPTION_BUDGETS.model).list)
     reporter = Reporter(client, recorder, informers.of(Pod).get)
-    return Scheduler(queue, cache, algorithm.choose, client.bind, reporter)
+    decisions = explain.Decisions()
+    scheduler = Scheduler(queue, cache, algorithm.choose, preemption, client.bind, reporter, decisions)
+    return Parts(scheduler, cache, queue, algorithm, decisions)
+
+
+def explanation_of(parts: Parts) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """Answers `/explain/<namespace>/<pod>`."""
+
+    async def answer(request: web.Request) -> web.Response:
+        key = f"{request.match_info['namespace']}/{request.match_info['pod']}"
+        waiting = parts.queue.pod(key)
+        pod = PodInfo.of(waiting) if waiting is not None else parts.cache.pod(key) or parts.decisions.pod(key)
+        if pod is None:
+            raise web.HTTPNotFound(text=f"no pod {key} has a node or waits for one here\n")
+        found, decisions = explain.explain(parts.cache, parts.algorithm, pod), parts.decisions.of(key)
+        wants_json = request.query.get("format") == "json" or "application/json" in request.headers.get("Accept", "")
+        if wants_json:
+            return web.json_response({**found.to_dict(), "decisions": [asdict(each) for each in decisions]})
+        return web.Response(text=explain.text(found, decisions))
+
+    return answer

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from kube.api.core import ContainerPort, Node, Pod, PodSpec, Taint
 from kube.scheduler.algorithm import Algorithm, Unschedulable
+from kube.scheduler.cache import Cache
 from kube.scheduler.changes import ClusterChange
-from kube.scheduler.filters import default_filters
-from kube.scheduler.nodeinfo import Cache, PodInfo, amounts, pod_requests
-from kube.scheduler.scores import LeastAllocated, SelectorSpread, Weighted, matching_selectors
+from kube.scheduler.plugins import Context, default_profile
+from kube.scheduler.podinfo import PodInfo, amounts, pod_requests
+from kube.scheduler.scores import matching_selectors
 from tests.objects import container, node, pod
 
 
@@ -23,8 +24,8 @@ def cluster(*nodes: Node, pods: Sequence[Pod] = (), seed: int = 1) -> tuple[Cach
         cache.set_node(each)
     for bound in pods:
         cache.set_pod(bound)
-    spread = SelectorSpread(cache, lambda p: matching_selectors(p, [{"app": "web"}]))
-    return cache, Algorithm(cache, default_filters(), [Weighted(LeastAllocated()), Weighted(spread)], seed)
+    context = Context(cache, lambda p: matching_selectors(p, [{"app": "web"}]))
+    return cache, Algorithm(cache, [default_profile(context)], seed)
 
 
 def refusal(algorithm: Algorithm, asking: Pod) -> Unschedulable:
@@ -60,7 +61,7 @@ def test_ties_are_broken_alike_by_the_same_seed() -> None:
 
     def choices(seed: int) -> list[str]:
         _, algorithm = cluster(*nodes, seed=seed)
-        return [algorithm.choose(PodInfo.of(pod())) for _ in range(20)]
+        return [algorithm.choose(PodInfo.of(pod())).node for _ in range(20)]
 
     assert choices(1) == choices(1)
     assert len(set(choices(1))) > 1, "not always the first"
@@ -70,8 +71,9 @@ def test_pods_of_a_service_go_to_different_nodes() -> None:
     cache, algorithm = cluster(*[node(f"n{i}") for i in range(5)])
     for number in range(5):
         info = PodInfo.of(pod(f"web-{number}", labels={"app": "web"}))
-        cache.assume(info, algorithm.choose(info))
-    assert sorted(cache.spread("default", (frozenset({("app", "web")}),)).values()) == [1] * 5
+        cache.assume(info, algorithm.choose(info).node)
+    web = matching_selectors(pod(labels={"app": "web"}), [{"app": "web"}])
+    assert sorted(cache.tally(web, living=True).values()) == [1] * 5
 
 
 def test_a_node_that_is_gone_is_not_chosen_while_its_pods_still_count() -> None:
@@ -131,7 +133,7 @@ def test_never_over_committed_and_always_explained(nodes: list[Node], pods: list
         asking.metadata.name = f"p{number}"
         info = PodInfo.of(asking)
         try:
-            name = algorithm.choose(info)
+            name = algorithm.choose(info).node
         except Unschedulable as why:
             refused.append(why)
         else:

@@ -6,7 +6,9 @@ import pytest
 
 from kube.api.core import Container, ContainerPort, PodSpec, ResourceRequirements, Taint, Toleration
 from kube.scheduler import filters
-from kube.scheduler.nodeinfo import NodeInfo, PodInfo, pod_requests
+from kube.scheduler.framework import AcrossCheck, Filter
+from kube.scheduler.nodeinfo import NodeInfo
+from kube.scheduler.podinfo import PodInfo, pod_requests
 from tests.objects import container, node, pod
 
 
@@ -19,11 +21,14 @@ def info(described: object = None, *pods: PodInfo, **words: object) -> NodeInfo:
     return result
 
 
-def refusals(one: filters.Filter, asking: PodInfo, on: NodeInfo) -> list[str]:
+def refusals(one: Filter, asking: PodInfo, on: NodeInfo) -> list[str]:
     """What the filter says against the pod: nothing if it may go there."""
-    if not one.set_pod(asking) or one.check(on):
+    check = one.for_pod(asking)
+    if check is None:
         return []
-    return one.explain(on)
+    assert not isinstance(check, AcrossCheck)
+    refusal = check(on)
+    return [*refusal.reasons] if refusal else []
 
 
 def of(**words: object) -> PodInfo:
@@ -58,7 +63,7 @@ def test_pod_fits_resources(
 ) -> None:
     """The sum of the requests on a node must not exceed what it offers (v1.1: requests, no longer limits)."""
     on = info(None, other(requests=taken), **offered)
-    assert refusals(filters.PodFitsResources(), of(requests=asks), on) == expected
+    assert refusals(filters.NodeResourcesFit(), of(requests=asks), on) == expected
 
 
 @pytest.mark.parametrize(
@@ -114,20 +119,20 @@ TAKEN = ["node(s) didn't have free ports for the requested pod ports"]
 def test_pod_fits_host_ports(wants: ContainerPort, has: ContainerPort, expected: list[str]) -> None:
     """Two ports collide if port and protocol are equal and the addresses are, or one of them is 0.0.0.0."""
     on = info(None, other(ports=[has]))
-    assert refusals(filters.PodFitsHostPorts(), of(ports=[wants]), on) == expected
+    assert refusals(filters.NodePorts(), of(ports=[wants]), on) == expected
 
 
 def test_on_the_hosts_network_every_container_port_is_one_of_the_nodes() -> None:
     spec = PodSpec(hostNetwork=True, containers=[container(ports=[ContainerPort(containerPort=80)])])
-    assert refusals(filters.PodFitsHostPorts(), of(spec=spec), info(None, other(ports=[port(80)]))) == TAKEN
+    assert refusals(filters.NodePorts(), of(spec=spec), info(None, other(ports=[port(80)]))) == TAKEN
 
 
 def test_a_port_that_two_pods_hold_is_free_when_both_are_gone() -> None:
     on = info(None, of(name="a", ports=[port(80)]), of(name="b", ports=[port(80)]))
     on.remove("default/a")
-    assert refusals(filters.PodFitsHostPorts(), of(ports=[port(80)]), on) == TAKEN
+    assert refusals(filters.NodePorts(), of(ports=[port(80)]), on) == TAKEN
     on.remove("default/b")
-    assert refusals(filters.PodFitsHostPorts(), of(ports=[port(80)]), on) == []
+    assert refusals(filters.NodePorts(), of(ports=[port(80)]), on) == []
 
 
 @pytest.mark.parametrize(
@@ -142,7 +147,7 @@ def test_a_port_that_two_pods_hold_is_free_when_both_are_gone() -> None:
 def test_node_selector(selector: dict[str, str], labels: dict[str, str], fits: bool) -> None:
     asking = of(spec=PodSpec(containers=[container()], nodeSelector=selector))
     expected = [] if fits else ["node(s) didn't match Pod's node affinity/selector"]
-    assert refusals(filters.NodeSelector(), asking, info(labels=labels)) == expected
+    assert refusals(filters.NodeAffinity(), asking, info(labels=labels)) == expected
 
 
 def tolerating(*tolerations: Toleration) -> PodInfo:
@@ -187,7 +192,7 @@ def test_taint_toleration(toleration: Toleration | None, taint: Taint, fits: boo
 )
 def test_node_must_be_ready(ready: str, tolerated: str | None, fits: bool) -> None:
     asking = tolerating(*([Toleration(key=tolerated, operator="Exists")] if tolerated else []))
-    assert refusals(filters.NodeReady(), asking, info(ready=ready)) == ([] if fits else ["node(s) were not ready"])
+    assert refusals(filters.NodeConditions(), asking, info(ready=ready)) == ([] if fits else ["node(s) were not ready"])
 
 
 def test_a_cordoned_node_takes_nobody() -> None:

@@ -15,8 +15,7 @@ from kube.api.meta import Object
 from kube.client.events import EventRecorder
 from kube.client.informer import Informers
 from kube.client.source import EtcdSources
-from kube.scheduler.scheduler import Scheduler
-from kube.scheduler.server import build
+from kube.scheduler.server import Parts, build
 from tests.memory_api import MemoryApi
 from tests.objects import node, pod
 
@@ -26,7 +25,7 @@ pytestmark = pytest.mark.looptime
 @dataclass
 class Cluster:
     api: MemoryApi
-    scheduler: Scheduler
+    parts: Parts
 
     async def pods(self) -> dict[str, str]:
         """Where each pod is."""
@@ -41,12 +40,12 @@ async def running(api: MemoryApi) -> AsyncIterator[Cluster]:
     """A scheduler, started after whatever is in the API already."""
     informers = Informers(EtcdSources(api.store))
     recorder = EventRecorder(api, "default-scheduler")
-    scheduler = build(api, informers, recorder, seed=1)
+    parts = build(api, informers, recorder, seed=1)
     tasks = [asyncio.ensure_future(informers.run()), asyncio.ensure_future(recorder.run())]
     await informers.synced()
-    tasks.append(asyncio.ensure_future(scheduler.run()))
+    tasks.append(asyncio.ensure_future(parts.scheduler.run()))
     try:
-        yield Cluster(api, scheduler)
+        yield Cluster(api, parts)
     finally:
         for task in tasks:
             task.cancel()
@@ -83,7 +82,10 @@ async def test_a_pod_that_fits_nowhere_says_why_and_is_placed_when_a_node_comes(
     async with running(api) as cluster:
         await settle()
         (condition,) = (await api.get(Pod, "big", "default")).status.conditions
-        words = "0/1 nodes are available: 1 Insufficient cpu."
+        words = (
+            "0/1 nodes are available: 1 Insufficient cpu. "
+            "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+        )
         assert (condition.type, condition.status, condition.reason) == ("PodScheduled", "False", "Unschedulable")
         assert condition.message == words
         assert await cluster.events("FailedScheduling") == [words]
@@ -179,25 +181,31 @@ async def test_while_the_api_is_away_room_stays_taken_and_then_the_binding_is_wr
         assert await cluster.pods() == {"p": "n", "q": ""}
 
 
-async def test_a_conflict_is_settled_by_the_watch(api: MemoryApi) -> None:
-    """Somebody else bound the pod a moment earlier: their node counts it, ours does not."""
+class Overtaken(MemoryApi):
+    """Somebody else binds the first pod a moment earlier."""
+
+    async def bind(self, pod: Pod, node: str) -> None:
+        if pod.name == "p":
+            await super().bind(pod, "theirs")
+        await super().bind(pod, node)
+
+
+async def test_after_a_conflict_the_pod_counts_where_it_is() -> None:
+    """Their node counts it, ours does not, and nobody waits for the watch to say so."""
+    api = Overtaken()
     await create(api, node("ours", cpu="1"), node("theirs", cpu="1", unschedulable=True))
-    api.fail_before = once("bind", errors.conflict("pods", "p", "it is already assigned"))
     async with running(api) as cluster:
-        created = await api.create(pod("p", requests={"cpu": "1"}))
-        await settle(0.01)
-        await api.bind(created, "theirs")
-        await create(api, pod("q", requests={"cpu": "1"}))
-        await settle(3)
+        await create(api, pod("p", requests={"cpu": "1"}), pod("q", requests={"cpu": "1"}))
+        await settle(1.5)
         assert await cluster.pods() == {"p": "theirs", "q": "ours"}
 
 
-async def test_a_conflict_without_a_cause_is_tried_again(api: MemoryApi) -> None:
+async def test_a_conflict_without_a_cause_is_tried_again_at_once(api: MemoryApi) -> None:
     await create(api, node("n"))
     api.fail_before = once("bind", errors.conflict("pods", "p"))
     async with running(api) as cluster:
         await create(api, pod("p"))
-        await settle(5)
+        await settle(0.1)
         assert await cluster.pods() == {"p": "n"}
 
 
@@ -229,4 +237,7 @@ async def test_a_node_that_goes_dark_gets_no_more_pods(api: MemoryApi) -> None:
         await api.update(dark, "status")
         await create(api, pod("p"))
         await settle()
-        assert await cluster.events("FailedScheduling") == ["0/1 nodes are available: 1 node(s) were not ready."]
+        assert await cluster.events("FailedScheduling") == [
+            "0/1 nodes are available: 1 node(s) were not ready. "
+            "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+        ]
