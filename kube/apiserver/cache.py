@@ -39,6 +39,9 @@ PROGRESS_KEY = f"{keys.ROOT}progress"
 
 PROGRESS_DELAY = 0.05
 
+FOR_EVER = 2**40
+"""More changes than there will ever be."""
+
 
 class Entry:
     """One object at one revision. Selectors look at `labels` and `fields`, decoded at first need."""
@@ -160,8 +163,20 @@ class ResourceCache:
 
     def restart(self, revision: int) -> None:
         """The changes up to here are not known one by one: every cursor is cut off."""
-        self._dropped += len(self._window) + 1
+        # Far enough for the window to grow backwards (replay.py) without meeting them.
+        self._dropped += len(self._window) + FOR_EVER
         self._window.clear()
+        self.oldest = revision
+
+    def extend_back(self, earlier: list[Change], revision: int) -> None:
+        """Let the window begin at an earlier revision, with what happened since then, as far as there is room."""
+        room = max(self._limit - len(self._window), 0)
+        if len(earlier) > room:
+            surplus = len(earlier) - room
+            revision = earlier[surplus - 1].revision
+            earlier = earlier[surplus:]
+        self._window[:0] = earlier
+        self._dropped -= len(earlier)
         self.oldest = revision
 
     def wake(self) -> None:
@@ -209,11 +224,14 @@ class Cache:
     """All resources. `run()` keeps it; `ready` says that it holds everything once."""
 
     def __init__(self, store: Store, resources: Iterable[Resource] = RESOURCES, window: int = WINDOW) -> None:
-        self._store = store
+        self.store = store
         self.resources = {resource: ResourceCache(resource, window) for resource in resources}
         self._by_prefix = {resource.prefix: cache for resource, cache in self.resources.items()}
         self.revision = 0
         """Everything up to here is in."""
+        self.began = 0
+        """Every change after this revision has been in the windows. (Some may have left theirs.)"""
+        self.replaying = asyncio.Lock()
         self.ready = asyncio.Event()
         self.following = False
         """The watch on the store is alive."""
@@ -261,7 +279,7 @@ class Cache:
         return await asyncio.shield(probe)
 
     async def _ask(self) -> int:
-        return await self._store.revision()
+        return await self.store.revision()
 
     async def _ask_after(self, running: asyncio.Task[int]) -> int:
         await asyncio.wait([running])
@@ -269,9 +287,10 @@ class Cache:
         if not running.cancelled() and isinstance(error := running.exception(), Unavailable):
             # Nobody waits for two time-outs.
             raise Unavailable(str(error))
-        return await self._store.revision()
+        return await self.store.revision()
 
-    def _cache_of(self, key: str) -> ResourceCache | None:
+    def cache_of(self, key: str) -> ResourceCache | None:
+        """Of which resource a key of the store is; None if of none."""
         first, _, rest = key.removeprefix(keys.ROOT).partition("/")
         return self._by_prefix.get(first) or self._by_prefix.get(f"{first}/{rest.partition('/')[0]}")
 
@@ -284,7 +303,7 @@ class Cache:
                     await self._list()
                     self.ready.set()
                     log.info("cache holds everything up to revision %d", self.revision)
-                async for batch in self._store.watch(keys.ROOT, self.revision + 1):
+                async for batch in self.store.watch(keys.ROOT, self.revision + 1):
                     self.following = True
                     delay = 0.05
                     self._take(batch)
@@ -308,14 +327,14 @@ class Cache:
             await asyncio.sleep(PROGRESS_DELAY)
             if self.revision < wanted and self._progress:
                 with suppress(Unavailable):
-                    if await self._store.revision() >= wanted:
-                        await self._store.txn([], [Put(PROGRESS_KEY, b"{}")])
+                    if await self.store.revision() >= wanted:
+                        await self.store.txn([], [Put(PROGRESS_KEY, b"{}")])
 
     async def _list(self) -> None:
-        page = await self._store.list(keys.ROOT)
+        page = await self.store.list(keys.ROOT)
         found: dict[ResourceCache, dict[str, KeyValue]] = {cache: {} for cache in self.resources.values()}
         for kv in page.items:
-            cache = self._cache_of(kv.key)
+            cache = self.cache_of(kv.key)
             if cache is not None:
                 found[cache][kv.key] = kv
         for cache, items in found.items():
@@ -327,12 +346,13 @@ class Cache:
                     cache.apply(key, kv, kv.revision)
             cache.restart(page.revision)
             cache.wake()
+        self.began = page.revision
         self._advance(page.revision)
 
     def _take(self, batch: WatchBatch) -> None:
         touched: set[ResourceCache] = set()
         for change in batch.changes:
-            cache = self._cache_of(change.key)
+            cache = self.cache_of(change.key)
             if cache is None:
                 continue
             kv = None if change.value is None else KeyValue(change.key, change.value, change.revision)

@@ -15,6 +15,7 @@ import orjson
 from kube.api import errors
 from kube.api.resources import Resource
 from kube.apiserver.cache import Cache, Change, Entry, Lagging, Match, event_line
+from kube.apiserver.replay import reach_back
 from kube.store import keys
 
 BOOKMARK_PERIOD = 60.0
@@ -93,6 +94,8 @@ async def watch(
         cursor, seen = objects.end(), cache.revision
     else:
         seen = cache.revision if resource_version in ("", "0") else int(resource_version)
+        if seen < objects.oldest:
+            await reach_back(cache, objects, seen)
         cursor = objects.end() if resource_version in ("", "0") else objects.cursor(seen)
     return _stream(
         cache, resource, prefix, bool(name), match, cursor, seen, start,
