@@ -37,6 +37,7 @@ from kube.kubelet.kubelet import Kubelet
 from kube.kubelet.probes import Answer, Prober
 from kube.kubelet.runtime import Runtime
 from kube.kubelet.status_manager import StatusManager
+from kube.kubelet.termination import TerminationLogs
 from kube.kubelet.volumes import Volumes
 from kube.store.memory import MemoryStore
 
@@ -225,6 +226,7 @@ class TestNode(Generic[R]):
             images=Images(self.runtime),
             prober=self.prober,
             volumes=Volumes(self.root),
+            termination_logs=TerminationLogs(self.root),
             services=services.list,
             configuration=self.configuration,
             ip=self.ip,

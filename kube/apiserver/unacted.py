@@ -22,13 +22,10 @@ MOST = 20
 
 # The kubelet (kube/kubelet) and the scheduler (kube/scheduler) do not look at these fields of a container,
 _CONTAINER: dict[str, tuple[Any, ...]] = {
-    "lifecycle": (),
     "livenessProbe.grpc": (),
-    "livenessProbe.terminationGracePeriodSeconds": (),
     "readinessProbe.grpc": (),
     "resizePolicy": (),
     "resources.claims": (),
-    "restartPolicy": (),
     "securityContext.allowPrivilegeEscalation": (True,),
     "securityContext.appArmorProfile": (),
     "securityContext.capabilities": (),
@@ -38,9 +35,6 @@ _CONTAINER: dict[str, tuple[Any, ...]] = {
     "securityContext.seccompProfile.type": ("RuntimeDefault",),
     "securityContext.windowsOptions": (),
     "startupProbe.grpc": (),
-    "startupProbe.terminationGracePeriodSeconds": (),
-    "terminationMessagePath": ("/dev/termination-log",),
-    "terminationMessagePolicy": ("File",),
     "volumeDevices": (),
     "volumeMounts.mountPropagation": ("None",),
     "volumeMounts.recursiveReadOnly": ("Disabled",),
@@ -53,7 +47,6 @@ VOLUMES = ("emptyDir", "hostPath")
 _POD_SPEC: dict[str, tuple[Any, ...]] = {
     **{f"{kind}.{field}": plain for kind in ("containers", "initContainers") for field, plain in _CONTAINER.items()},
     **{f"volumes.{kind}": () for kind in core.VolumeSource.model_fields if kind not in VOLUMES},
-    "activeDeadlineSeconds": (),
     "automountServiceAccountToken": (),
     "ephemeralContainers": (),
     "hostAliases": (),

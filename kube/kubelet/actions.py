@@ -54,6 +54,8 @@ class Kill:
     grace: float
     replace: bool = False
     """Start another in its place, whatever the restart policy says of its exit code."""
+    after: Sequence[str] = ()
+    """Ids of the containers that it outlives, as long as its grace lasts: a sidecar serves those it was started for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -283,7 +283,7 @@ class DockerRuntime:
         finally:
             self._forget(container_id)
 
-    async def exec(self, container_id: str, command: Sequence[str], timeout: float) -> ExecResult:
+    async def exec(self, container_id: str, command: Sequence[str], timeout: float | None) -> ExecResult:
         output, kept = [], 0
         async with asyncio.timeout(timeout):
             created = await self._engine.call(lambda client: client.exec_create(container_id, list(command)))

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from kube.kubelet.changes import Changes
@@ -53,6 +54,8 @@ class Program:
     """What it exits with when it is asked to end; None: it ignores that, and is killed."""
     output: bytes = b""
     """What it writes at its start."""
+    message: bytes = b""
+    """What it leaves in the file at its termination message path, when it ends by itself."""
     oom_killed: bool = False
     start_error: str = ""
     """Why the engine cannot start it; `exit_code` is then what the engine shows (127: no such command)."""
@@ -76,6 +79,8 @@ class _Container:
     """Set, and replaced, at each write."""
     timer: asyncio.TimerHandle | None = None
     tty: bool = False
+    termination_log: str = ""
+    """Where its termination message goes."""
 
 
 class FakeRuntime:
@@ -255,7 +260,9 @@ class FakeRuntime:
             created_at=self.now(),
             labels=config.labels,
         )
-        self._containers[id] = _Container(name, status, self.programs.get(command, image), tty=config.tty)
+        container = _Container(name, status, self.programs.get(command, image), tty=config.tty)
+        container.termination_log = next((m.host_path for m in config.mounts if m.termination_log), "")
+        self._containers[id] = container
         return id
 
     async def start_container(self, container_id: str) -> None:
@@ -304,7 +311,7 @@ class FakeRuntime:
         await self._enter("remove_container", self._name(container_id))
         self._remove(container_id)
 
-    async def exec(self, container_id: str, command: Sequence[str], timeout: float) -> ExecResult:
+    async def exec(self, container_id: str, command: Sequence[str], timeout: float | None) -> ExecResult:
         await self._enter("exec")
         self._running(container_id)
         result = self.exec_results.get(tuple(command), ExecResult(0, b""))
@@ -460,6 +467,8 @@ class FakeRuntime:
         raise RuntimeFailure(f"no available IPv4 addresses on this network's address pools: {self._hosts}")
 
     def _run_out(self, container: _Container) -> None:
+        if container.program.message and container.termination_log:
+            Path(container.termination_log).write_bytes(container.program.message)
         self._end(container, container.program.exit_code or 0, oom_killed=container.program.oom_killed)
 
     def _end(self, container: _Container, code: int, *, oom_killed: bool = False, tell: bool = True) -> None:

@@ -32,6 +32,7 @@ from kube.kubelet.node import NodeAgent, NodeFacts, capacity
 from kube.kubelet.probes import Answer, Prober
 from kube.kubelet.runtime import ContainerConfig, container_name
 from kube.kubelet.status_manager import StatusManager
+from kube.kubelet.termination import TerminationLogs
 from kube.kubelet.volumes import Volumes
 
 STAGGER = 0.01
@@ -132,6 +133,7 @@ class HollowNode:
             images=Images(runtime),
             prober=self.prober,
             volumes=HollowVolumes(Path("/hollow")),
+            termination_logs=TerminationLogs(None),
             services=services.list,
             configuration=configuration,
             ip=facts.ip,

@@ -13,6 +13,7 @@ from kube.kubelet.images import Images
 from kube.kubelet.probes import Prober
 from kube.kubelet.runtime import Runtime
 from kube.kubelet.spec import Dns
+from kube.kubelet.termination import TerminationLogs
 from kube.kubelet.volumes import Volumes
 
 
@@ -35,6 +36,7 @@ class Host:
     images: Images
     prober: Prober
     volumes: Volumes
+    termination_logs: TerminationLogs
     services: Callable[[], Iterable[Service]]
     configuration: ConfigurationManager
     ip: str = ""

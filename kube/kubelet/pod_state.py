@@ -31,6 +31,10 @@ class Seen:
         """The containers of a name, newest first."""
         return sorted((c for c in self.containers if c.name == name), key=lambda c: c.attempt, reverse=True)
 
+    def newest_in(self, sandbox: SandboxStatus, name: str) -> ContainerStatus | None:
+        """The container of a name that was last made in this sandbox."""
+        return next((c for c in self.of(name) if c.sandbox_id == sandbox.id), None)
+
     def newest(self, name: str) -> ContainerStatus | None:
         """The container that stands for a name now."""
         return next(iter(self.of(name)), None)
@@ -73,6 +77,10 @@ class ContainerMemory:
     retry_at: float = 0.0
     restart: str = ""
     """Id of the container that was killed to be replaced, whatever the restart policy says of its exit code."""
+    starting: str = ""
+    """Id of the container that runs, but whose postStart hook is not over."""
+    hook_failed: bool = False
+    """That hook has failed: the container is killed."""
     attempts: int = 0
     """The lowest number for the next attempt: higher than any seen, even if its container was removed."""
 
@@ -90,6 +98,14 @@ class PodMemory:
     """The user knows that the sandbox is gone; until there is a new one."""
     unhealthy: dict[str, Unhealthy] = field(default_factory=dict)
     """Containers whose liveness or startup probe failed, by id."""
+    started: frozenset[str] = frozenset()
+    """Ids of the running containers that have no startup probe, or whose startup probe has succeeded."""
+    active_since: float | None = None
+    """The pod's startTime."""
+    deadline: float | None = None
+    """When the pod has been active for as long as it may."""
+    ended: Ended | None = None
+    """Why this kubelet has decided that the pod is to end."""
 
     def of(self, name: str) -> ContainerMemory:
         return self.containers.setdefault(name, ContainerMemory())
@@ -115,6 +131,16 @@ class PodMemory:
         self.unhealthy = {id: why for id, why in self.unhealthy.items() if id in present}
         for sandbox in seen.sandboxes:
             self.sandbox_attempts = max(self.sandbox_attempts, sandbox.attempt + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A pod that fails by a decision of the kubelet: its deadline, or an eviction."""
+
+    reason: str
+    message: str
+    grace: float | None = None
+    """Seconds between SIGTERM and SIGKILL; None: the pod's own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,18 +34,20 @@ from kube.kubelet.environment import PodFacts, environment
 from kube.kubelet.events import PodEvents
 from kube.kubelet.host import Host
 from kube.kubelet.killing import Kills
-from kube.kubelet.plan import MIN_GRACE
-from kube.kubelet.pod_state import ImageState, PodMemory, Seen, Waiting
+from kube.kubelet.lifecycle import Hooked, Hooks, PodHooks
+from kube.kubelet.pod_state import TERMINAL, Ended, ImageState, PodMemory, Seen, Waiting
 from kube.kubelet.probes import PodProbes
 from kube.kubelet.runtime import (
     ContainerConfig,
+    ContainerStatus,
     EngineUnavailable,
     ImageNotFound,
     PodId,
     RuntimeFailure,
 )
-from kube.kubelet.spec import container_config, container_named, sandbox_config
+from kube.kubelet.spec import container_config, container_named, find_container, sandbox_config, sidecars
 from kube.kubelet.status import compute, pod_ip
+from kube.kubelet.termination import Messages
 from kube.kubelet.volumes import MountError, container_mounts
 
 log = logging.getLogger(__name__)
@@ -71,7 +73,9 @@ class PodWorker:
         self._memory = PodMemory()
         self._wake = asyncio.Event()
         self._probes = PodProbes(host.prober, self.wake)
-        self._kills = Kills(host.runtime, self.name, self.changed)
+        self._hooks = PodHooks(Hooks(host.runtime, host.prober), self.changed)
+        self._kills = Kills(host.runtime, self.name, self.changed, self._pre_stop)
+        self._messages = Messages(host.runtime, host.termination_logs)
         self._volumes: dict[str, Path] = {}
         self._announced: dict[str, str] = {}
         self._looked = False
@@ -99,6 +103,12 @@ class PodWorker:
         self._memory.reconfigured()
         self._wake.set()
 
+    def end(self, reason: str, message: str, grace: float | None = None) -> None:
+        """Have the pod fail, for this reason: its deadline, or an eviction. Its containers end within `grace`."""
+        if self._memory.ended is None:
+            self._memory.ended = Ended(reason, message, grace)
+            self._wake.set()
+
     def remove(self) -> None:
         """The pod is bound here no more."""
         self.removed = True
@@ -120,6 +130,7 @@ class PodWorker:
             self._probes.stop()
             self._host.images.forget(self.id.uid)
             self._kills.cancel()
+            self._hooks.cancel()
 
     async def _sleep(self, seconds: float | None) -> None:
         try:
@@ -149,8 +160,11 @@ class PodWorker:
             self._stale = False
             sandboxes, containers = await self._host.runtime.pod_status(self.id.uid)
             self.seen = Seen(sandboxes, containers)
+        if self.pod is not None:
+            self.seen = Seen(self.seen.sandboxes, await self._messages.added(self.pod, self.seen.containers))
         now = _now()
         self._memory.observe(self.seen, now)
+        self._watch_deadline(now)
         self._kills.keep(container.id for container in self.seen.alive())
         self._watch_probes()
         plan = self._plan(now)
@@ -169,10 +183,27 @@ class PodWorker:
     def _plan(self, now: float) -> Plan:
         pod = self.pod
         if pod is None or self.removed:
-            return planning.plan_end(self.seen, "Stopping container {}", MIN_GRACE, remove=True)
+            return planning.plan_end(self.seen, "Stopping container {}", 0, remove=True)
         if pod.metadata.deletionTimestamp is not None:
-            return planning.plan_end(self.seen, "Stopping container {}", planning.grace_period(pod))
+            grace = planning.grace_period(pod)
+            return planning.plan_end(self.seen, "Stopping container {}", grace, sidecars=sidecars(pod))
         return planning.plan(pod, self.seen, self._memory, now)
+
+    def _watch_deadline(self, now: float) -> None:
+        """Note until when the pod may be active, and end it once it has been for so long."""
+        pod = self.pod
+        if pod is None or self._ending or pod.spec.activeDeadlineSeconds is None or pod.status.phase in TERMINAL:
+            return
+        memory, started = self._memory, self._host.statuses.last(pod).startTime
+        if memory.active_since is None and started is not None:
+            memory.active_since = now - (datetime.now(UTC) - started).total_seconds()
+        if memory.active_since is None or memory.ended is not None:
+            return
+        memory.deadline = memory.active_since + pod.spec.activeDeadlineSeconds
+        if now >= memory.deadline:
+            message = "Pod was active on the node longer than the specified deadline"
+            self._events.pod("Normal", "DeadlineExceeded", message)
+            self.end("DeadlineExceeded", message)
 
     @property
     def troubled(self) -> bool:
@@ -208,12 +239,18 @@ class PodWorker:
         ready = None if self._looked else self._ready_before(pod)
         self._looked = True
         ip = pod_ip(pod, self.seen, self._host.ip)
-        self._probes.sync(pod, self.seen, ip, self._events, ready)
+        self._probes.sync(pod, self.seen, ip, self._events, ready, not_yet=self._starting())
         self._memory.unhealthy = self._probes.unhealthy()
+        self._memory.started = frozenset(id for id, health in self._probes.health().items() if health.started)
+
+    def _starting(self) -> frozenset[str]:
+        """The ids of the containers whose postStart hooks are not over."""
+        return frozenset(memory.starting for memory in self._memory.containers.values() if memory.starting)
 
     def _ready_before(self, pod: Pod) -> list[str]:
         """The containers that were ready, by what the API says, when this kubelet began."""
-        before = self._host.statuses.last(pod).containerStatuses
+        last = self._host.statuses.last(pod)
+        before = [*last.initContainerStatuses, *last.containerStatuses]
         return [status.containerID.removeprefix("docker://") for status in before if status.ready]
 
     def _publish(self, plan: Plan, actions: Sequence[Action]) -> None:
@@ -236,6 +273,8 @@ class PodWorker:
             previous=previous,
             now=datetime.now(UTC).replace(microsecond=0),
             over=plan.over,
+            starting=self._starting(),
+            ended=self._memory.ended,
         )
         self._host.statuses.set(pod, status)
 
@@ -295,11 +334,6 @@ class PodWorker:
 
     async def _mount(self) -> None:
         assert self.pod is not None
-        if self.pod.spec.initContainers:
-            # To leave them out would run the pod's containers in a state that they do not expect.
-            self._memory.volumes_retry_at = _now() + CREATE_RETRY
-            self._events.pod("Warning", "FailedSync", "this kubelet does not run init containers yet")
-            return
         try:
             if self.pod.spec.volumes:
                 self._volumes = await asyncio.to_thread(self._host.volumes.mount, self.pod)
@@ -383,6 +417,17 @@ class PodWorker:
             return
         log.info("started a container", extra={"pod": self.name, "container": name, "attempt": action.attempt})
         events.container(container, "Normal", "Started", f"Started container {name}")
+        if container.lifecycle is not None and container.lifecycle.postStart is not None:
+            self._hooks.post_start(self._hooked(pod, container, id), memory)
+
+    def _pre_stop(self, status: ContainerStatus) -> Awaitable[None] | None:
+        container = None if self.pod is None else find_container(self.pod, status.name)
+        if self.pod is None or container is None:
+            return None
+        return self._hooks.pre_stop(self._hooked(self.pod, container, status.id))
+
+    def _hooked(self, pod: Pod, container: core.Container, id: str) -> Hooked:
+        return Hooked(pod, container, id, pod_ip(pod, self.seen, self._host.ip), self._events)
 
     async def _config(self, pod: Pod, container: core.Container, attempt: int) -> ContainerConfig:
         host = self._host
@@ -391,6 +436,7 @@ class PodWorker:
         mounts = []
         if container.volumeMounts:
             mounts = await asyncio.to_thread(container_mounts, container, self._volumes, dict(env), pod)
+        mounts = [*mounts, *await asyncio.to_thread(host.termination_logs.mount, pod, container, attempt)]
         return container_config(pod, container, attempt, env, mounts, host.memory_capacity)
 
     def _trouble(self, container: core.Container, reason: str, message: str, event: str) -> None:
@@ -407,6 +453,7 @@ class PodWorker:
         name = action.container.name
         if action.replace:
             self._memory.of(name).restart = action.container.id
+        self._hooks.end_post_start(action.container.id)
         if self._kills.begin(action) and self.pod is not None:
             self._events.container(name, "Normal", "Killing", action.message)
 

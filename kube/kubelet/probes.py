@@ -34,6 +34,7 @@ from kube.kubelet.runtime import (
     RuntimeFailure,
     State,
 )
+from kube.kubelet.spec import sidecars
 from kube.kubelet.status import Health
 
 log = logging.getLogger(__name__)
@@ -158,7 +159,7 @@ class Prober:
         headers = {"User-Agent": "kube-probe/1.33", "Accept": "*/*", "Connection": "close"}
         headers.update({header.name: header.value for header in action.httpHeaders})
         try:
-            async with self._http_session().get(
+            async with self.session().get(
                 URL(shown, encoded=True),
                 headers=headers,
                 timeout=aiohttp.ClientTimeout(total=timeout),
@@ -175,7 +176,8 @@ class Prober:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return Answer(False, f'Get "{shown}": {_dial(error, host, port)}')
 
-    def _http_session(self) -> aiohttp.ClientSession:
+    def session(self) -> aiohttp.ClientSession:
+        """What pods are called with: no proxy, no cookies, a new connection for each question."""
         if self._session is None:
             connector = aiohttp.TCPConnector(limit=0, force_close=True)
             self._session = aiohttp.ClientSession(
@@ -192,15 +194,24 @@ class PodProbes:
         self._changed = changed
         self._probed: dict[str, _Probed] = {}
 
-    def sync(self, pod: Pod, seen: Seen, ip: str, events: PodEvents, ready_before: Iterable[str] | None = None) -> None:
-        """Probe exactly the containers that run.
+    def sync(
+        self,
+        pod: Pod,
+        seen: Seen,
+        ip: str,
+        events: PodEvents,
+        ready_before: Iterable[str] | None = None,
+        not_yet: Iterable[str] = (),
+    ) -> None:
+        """Probe exactly the containers and sidecars that run.
 
         `ready_before`: they ran already when this kubelet began, and of these ids it is known that they were ready.
+        `not_yet`: the ids of those whose postStart hook is not over.
         """
         running: dict[str, tuple[Container, ContainerStatus]] = {}
-        for container in pod.spec.containers:
+        for container in [*sidecars(pod), *pod.spec.containers]:
             status = seen.newest(container.name)
-            if status is not None and status.state is State.RUNNING:
+            if status is not None and status.state is State.RUNNING and status.id not in not_yet:
                 running[status.id] = container, status
         for id in [id for id in self._probed if id not in running]:
             self._end(self._probed.pop(id))

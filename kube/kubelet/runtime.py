@@ -66,6 +66,8 @@ class Mount:
     host_path: str
     container_path: str
     read_only: bool = False
+    termination_log: bool = False
+    """It is where the container leaves its termination message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +161,8 @@ class ContainerStatus:
     oom_killed: bool = False
     error: str = ""
     """What the engine said when it could not start the container."""
+    message: str = ""
+    """What the container said at its end: the kubelet knows it, not the engine."""
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -284,8 +288,8 @@ class Runtime(Protocol):
     async def remove_container(self, container_id: str) -> None:
         """Remove it, killing it first if needed; no error if it is gone."""
 
-    async def exec(self, container_id: str, command: Sequence[str], timeout: float) -> ExecResult:
-        """Run a command to its end. Raises TimeoutError."""
+    async def exec(self, container_id: str, command: Sequence[str], timeout: float | None) -> ExecResult:
+        """Run a command to its end. Raises TimeoutError after `timeout` seconds, if there is one."""
 
     async def start_exec(
         self, container_id: str, command: Sequence[str], *, stdin: bool, stdout: bool, stderr: bool, tty: bool

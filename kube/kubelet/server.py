@@ -28,6 +28,7 @@ from kube.kubelet.probes import Prober
 from kube.kubelet.runtime import EngineUnavailable, Runtime, RuntimeFailure
 from kube.kubelet.spec import Dns, search_domains
 from kube.kubelet.status_manager import StatusManager
+from kube.kubelet.termination import TerminationLogs
 from kube.kubelet.volumes import Volumes
 
 
@@ -64,6 +65,7 @@ async def run(options: Options) -> None:
                 images=Images(runtime),
                 prober=prober,
                 volumes=Volumes(options.root_dir),
+                termination_logs=TerminationLogs(options.root_dir),
                 services=services.list,
                 configuration=configuration,
                 ip=facts.ip,

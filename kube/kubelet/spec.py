@@ -53,10 +53,24 @@ def container_hash(container: Container) -> str:
 
 def container_named(pod: Pod, name: str) -> Container:
     """The container of a name. Raises KeyError."""
-    for container in [*pod.spec.initContainers, *pod.spec.containers]:
-        if container.name == name:
-            return container
-    raise KeyError(name)
+    if (container := find_container(pod, name)) is None:
+        raise KeyError(name)
+    return container
+
+
+def find_container(pod: Pod, name: str) -> Container | None:
+    """The container of a name, if the pod has one."""
+    return next((c for c in (*pod.spec.initContainers, *pod.spec.containers) if c.name == name), None)
+
+
+def is_sidecar(container: Container) -> bool:
+    """Whether an init container runs on beside the pod's containers."""
+    return container.restartPolicy == "Always"
+
+
+def sidecars(pod: Pod) -> list[Container]:
+    """The init containers that run on, in order."""
+    return [container for container in pod.spec.initContainers if is_sidecar(container)]
 
 
 def hostname(pod: Pod) -> str:

@@ -1,13 +1,12 @@
 """What a pod is, in the API's words: a pure function from the engine's view to a PodStatus.
 
-The phase is a summary of the containers' states, by v1.0's table of pod states; conditions and their reasons are
-upstream's (pkg/kubelet/status/generate.go, kubelet_pods.go getPhase). A status computed twice from the same present
-is equal, so that it is written only when something changed.
+The phase is a summary of the containers' states, by v1.0's table of pod states (upstream: kubelet_pods.go getPhase).
+A status computed twice from the same present is equal, so that it is written only when something changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -20,16 +19,15 @@ from kube.api.core import (
     ContainerStateWaiting,
     HostIP,
     Pod,
-    PodCondition,
     PodIP,
     PodStatus,
 )
 from kube.api.qos import qos_class
-from kube.kubelet.pod_state import TERMINAL, Seen, Waiting, dead
+from kube.kubelet.conditions import conditions, has_started
+from kube.kubelet.pod_state import TERMINAL, Ended, Seen, Waiting, dead
 from kube.kubelet.runtime import ContainerStatus, State
-
-OWNED_CONDITIONS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
-"""The conditions that the kubelet writes; all others belong to somebody else and are kept."""
+from kube.kubelet.spec import is_sidecar
+from kube.kubelet.termination import shortened
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +48,27 @@ def compute(
     previous: PodStatus,
     now: datetime,
     over: bool = False,
+    starting: Collection[str] = (),
+    ended: Ended | None = None,
 ) -> PodStatus:
-    """The status of a pod. `health` is by container id, `previous` the last one known; `over`: all is at rest."""
-    statuses = [
-        _container_status(pod, container, seen, waiting.get(container.name), health, previous.containerStatuses)
-        for container in pod.spec.containers
-    ]
-    phase = _phase(pod, statuses, previous, over)
+    """The status of a pod.
+
+    `health` is by container id, `previous` the last one known; `over`: all is at rest; `starting`: ids of containers
+    whose postStart hooks are not over; `ended`: why the kubelet has ended the pod.
+    """
+    view = _View(pod, seen, waiting, health, starting)
+    inits = [view.container(container, previous.initContainerStatuses) for container in pod.spec.initContainers]
+    statuses = [view.container(container, previous.containerStatuses) for container in pod.spec.containers]
+    phase = _phase(pod, inits, statuses, previous, over)
     status = previous.model_copy(deep=False)
+    if ended is not None and over and previous.phase not in TERMINAL:
+        phase, status.reason, status.message = "Failed", ended.reason, ended.message
+    if phase in TERMINAL and previous.phase not in TERMINAL and seen.alive():
+        # Not yet: whoever sees a pod that has ended may count on what it held being free.
+        phase = previous.phase or "Pending"
     status.phase = phase
-    status.containerStatuses = statuses
+    status.initContainerStatuses = inits
+    status.containerStatuses = sorted(statuses, key=lambda s: s.name)
     status.qosClass = pod.status.qosClass or previous.qosClass or qos_class(pod)
     status.startTime = previous.startTime or now
     status.hostIP = host_ip
@@ -70,7 +79,7 @@ def compute(
         # A pod at its end keeps showing the address that it had.
         status.podIP = ip
         status.podIPs = [PodIP(ip=ip)] if ip else []
-    status.conditions = _conditions(pod, status, seen, previous.conditions, now)
+    status.conditions = conditions(pod, status, seen, previous.conditions, now)
     return status
 
 
@@ -82,97 +91,114 @@ def pod_ip(pod: Pod, seen: Seen, host_ip: str) -> str:
     return host_ip if pod.spec.hostNetwork else sandbox.ip
 
 
-def _container_status(
-    pod: Pod,
-    container: Container,
-    seen: Seen,
-    waiting: Waiting | None,
-    health: Mapping[str, Health],
-    previous: Sequence[core.ContainerStatus],
-) -> core.ContainerStatus:
-    known = seen.of(container.name)
-    if not known:
-        return _unseen(pod, container, waiting, previous)
-    newest = known[0]
-    before = next((c for c in known[1:] if dead(c)), None)
-    probes = health.get(newest.id, Health(ready=False, started=False))
-    running = newest.state is State.RUNNING
-    if running:
-        state = ContainerState(running=ContainerStateRunning(startedAt=_seconds(newest.started_at)))
-        last = before
-    elif waiting is not None:
-        state = ContainerState(waiting=ContainerStateWaiting(reason=waiting.reason, message=waiting.message))
-        last = newest if dead(newest) else before
-    elif dead(newest):
-        state = ContainerState(terminated=terminated(newest))
-        last = before
-    else:
-        state = ContainerState(waiting=_creating(pod))
-        last = before
-    return core.ContainerStatus(
-        name=container.name,
-        state=state,
-        lastState=ContainerState(terminated=terminated(last)) if last else ContainerState(),
-        ready=running and probes.ready,
-        started=running and probes.started,
-        restartCount=newest.attempt,
-        image=container.image,
-        imageID=image_id(newest.image_id),
-        containerID=container_id(newest.id),
-    )
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What the statuses of a pod's containers are made from."""
 
+    pod: Pod
+    seen: Seen
+    waiting: Mapping[str, Waiting]
+    health: Mapping[str, Health]
+    starting: Collection[str]
 
-def _unseen(
-    pod: Pod, container: Container, waiting: Waiting | None, previous: Sequence[core.ContainerStatus]
-) -> core.ContainerStatus:
-    """The status of a container that the engine does not have."""
-    old = next((s for s in previous if s.name == container.name), None)
-    state = ContainerState(waiting=_creating(pod))
-    if waiting is not None:
-        state = ContainerState(waiting=ContainerStateWaiting(reason=waiting.reason, message=waiting.message))
-    last = ContainerState()
-    if old is not None and old.state.terminated is not None:
-        if pod.status.phase in TERMINAL:
-            return old  # it ended, and was removed since
-        last = ContainerState(terminated=old.state.terminated)
-    elif old is not None and old.state.running is not None:
-        # Removed behind our back: nobody knows how it ended.
-        unknown = ContainerStateTerminated(
-            exitCode=137,
-            reason="ContainerStatusUnknown",
-            message="The container could not be located when the pod was terminated",
-        )
-        if pod.metadata.deletionTimestamp is not None or pod.status.phase in TERMINAL:
-            state = ContainerState(terminated=unknown)
+    def container(self, container: Container, previous: Sequence[core.ContainerStatus]) -> core.ContainerStatus:
+        """The status of a container, from the newest of its name."""
+        known = self.seen.of(container.name)
+        waiting = self.waiting.get(container.name)
+        if not known:
+            return self._unseen(container, waiting, previous)
+        newest = known[0]
+        before = next((c for c in known[1:] if dead(c)), None)
+        running = newest.state is State.RUNNING and newest.id not in self.starting
+        if running:
+            state = ContainerState(running=ContainerStateRunning(startedAt=_seconds(newest.started_at)))
+            last = before
+        elif waiting is not None:
+            state = ContainerState(waiting=ContainerStateWaiting(reason=waiting.reason, message=waiting.message))
+            last = newest if dead(newest) else before
+        elif dead(newest):
+            state = ContainerState(terminated=self._terminated(newest))
+            last = before
         else:
-            last = ContainerState(terminated=unknown)
-    elif old is not None:
-        last = old.lastState
-    return core.ContainerStatus(
-        name=container.name,
-        state=state,
-        lastState=last,
-        ready=False,
-        started=False,
-        restartCount=old.restartCount if old else 0,
-        image=container.image,
-        imageID=old.imageID if old else "",
-        containerID=old.containerID if old else "",
-    )
+            state = ContainerState(waiting=self._creating())
+            last = before
+        ready, started = self._health(container, newest, running)
+        return core.ContainerStatus(
+            name=container.name,
+            state=state,
+            lastState=ContainerState(terminated=self._terminated(last)) if last else ContainerState(),
+            ready=ready,
+            started=started,
+            restartCount=newest.attempt,
+            image=container.image,
+            imageID=image_id(newest.image_id),
+            containerID=container_id(newest.id),
+        )
+
+    def _health(self, container: Container, newest: ContainerStatus, running: bool) -> tuple[bool, bool]:
+        """Whether it is ready, and whether it has started. An init container is ready when it has done its work."""
+        if container in self.pod.spec.initContainers and not is_sidecar(container):
+            return newest.state is State.EXITED and newest.exit_code == 0 and not newest.error, running
+        probes = self.health.get(newest.id, Health(ready=False, started=False))
+        return running and probes.ready, running and probes.started
+
+    def _terminated(self, container: ContainerStatus) -> ContainerStateTerminated:
+        return terminated(container, len(self.pod.spec.initContainers) + len(self.pod.spec.containers))
+
+    def _creating(self) -> ContainerStateWaiting:
+        return ContainerStateWaiting(reason="PodInitializing" if self.pod.spec.initContainers else "ContainerCreating")
+
+    def _unseen(
+        self, container: Container, waiting: Waiting | None, previous: Sequence[core.ContainerStatus]
+    ) -> core.ContainerStatus:
+        """The status of a container that the engine does not have."""
+        old = next((s for s in previous if s.name == container.name), None)
+        state = ContainerState(waiting=self._creating())
+        if waiting is not None:
+            state = ContainerState(waiting=ContainerStateWaiting(reason=waiting.reason, message=waiting.message))
+        last = ContainerState()
+        if old is not None and old.state.terminated is not None:
+            if self.pod.status.phase in TERMINAL or (old.ready and self._initialized()):
+                return old  # it ended, and was removed since
+            last = ContainerState(terminated=old.state.terminated)
+        elif old is not None and old.state.running is not None:
+            # Removed behind our back: nobody knows how it ended.
+            unknown = ContainerStateTerminated(
+                exitCode=137,
+                reason="ContainerStatusUnknown",
+                message="The container could not be located when the pod was terminated",
+            )
+            if self.pod.metadata.deletionTimestamp is not None or self.pod.status.phase in TERMINAL:
+                state = ContainerState(terminated=unknown)
+            else:
+                last = ContainerState(terminated=unknown)
+        elif old is not None:
+            last = old.lastState
+        return core.ContainerStatus(
+            name=container.name,
+            state=state,
+            lastState=last,
+            ready=False,
+            started=False,
+            restartCount=old.restartCount if old else 0,
+            image=container.image,
+            imageID=old.imageID if old else "",
+            containerID=old.containerID if old else "",
+        )
+
+    def _initialized(self) -> bool:
+        """Whether any of the pod's own containers has been made."""
+        return any(self.seen.of(container.name) for container in self.pod.spec.containers)
 
 
-def _creating(pod: Pod) -> ContainerStateWaiting:
-    return ContainerStateWaiting(reason="PodInitializing" if pod.spec.initContainers else "ContainerCreating")
-
-
-def terminated(container: ContainerStatus) -> ContainerStateTerminated:
-    """How a dead container ended."""
+def terminated(container: ContainerStatus, containers: int = 1) -> ContainerStateTerminated:
+    """How a dead container of a pod with so many ended."""
     failed_to_start = bool(container.error) or container.started_at is None
     moment = container.created_at if failed_to_start else container.finished_at
     return ContainerStateTerminated(
         exitCode=container.exit_code,
         reason=_termination_reason(container, failed_to_start),
-        message=container.error,
+        message=shortened(": ".join(filter(None, (container.error, container.message))), containers),
         startedAt=_seconds(container.created_at if failed_to_start else container.started_at),
         finishedAt=_seconds(moment),
         containerID=container_id(container.id),
@@ -204,23 +230,39 @@ def _seconds(moment: datetime | None) -> datetime | None:
     return moment.astimezone(UTC).replace(microsecond=0) if moment else None
 
 
-def _phase(pod: Pod, statuses: Sequence[core.ContainerStatus], previous: PodStatus, over: bool) -> str:
-    """v1.0's pod states. A phase that was Succeeded or Failed once stays so."""
+def _phase(
+    pod: Pod,
+    inits: Sequence[core.ContainerStatus],
+    statuses: Sequence[core.ContainerStatus],
+    previous: PodStatus,
+    over: bool,
+) -> str:
+    """v1.0's pod states, with what init containers and sidecars have added since (upstream's getPhase).
+
+    A phase that was Succeeded or Failed once stays so.
+    """
     if previous.phase in TERMINAL:
         return previous.phase
     if pod.status.phase in TERMINAL:
         return pod.status.phase
+    policy = pod.spec.restartPolicy or "Always"
+    spec = dict(zip((s.name for s in inits), pod.spec.initContainers, strict=True))
+    beside = [s for s in inits if is_sidecar(spec[s.name])]
+    before = [s for s in inits if not is_sidecar(spec[s.name])]
+    if policy == "Never" and any(s.state.terminated and s.state.terminated.exitCode for s in before):
+        return "Failed"
     ended = [s for s in statuses if s.state.terminated is not None]
     if over and len(ended) == len(statuses):
         return "Failed" if any(s.state.terminated and s.state.terminated.exitCode for s in ended) else "Succeeded"
+    if _initializing(before, beside, statuses):
+        return "Pending"
     restarting = [s for s in statuses if s.state.waiting is not None and s.lastState.terminated is not None]
     stopped = len(ended) + len(restarting)
     running = sum(1 for s in statuses if s.state.running is not None)
     if running + stopped < len(statuses):
         return "Pending"
-    if running:
+    if running or any(s.state.running is not None for s in beside):
         return "Running"
-    policy = pod.spec.restartPolicy or "Always"
     if policy == "Always" or restarting:
         return "Running"
     if all(s.state.terminated and s.state.terminated.exitCode == 0 for s in ended):
@@ -228,51 +270,14 @@ def _phase(pod: Pod, statuses: Sequence[core.ContainerStatus], previous: PodStat
     return "Failed" if policy == "Never" else "Running"
 
 
-def _conditions(
-    pod: Pod, status: PodStatus, seen: Seen, previous: Sequence[PodCondition], now: datetime
-) -> list[PodCondition]:
-    """The kubelet's conditions, then those of others as they are."""
-    containers_ready = _containers_ready(status)
-    ready = containers_ready
-    if not ready[1]:
-        others = {c.type: c for c in previous}
-        gates = [
-            f'corresponding condition of pod readiness gate "{g.conditionType}" does not exist.'
-            if g.conditionType not in others
-            else f'the status of pod readiness gate "{g.conditionType}" is not "True", but '
-            f"{others[g.conditionType].status}"
-            for g in pod.spec.readinessGates
-            if g.conditionType not in others or others[g.conditionType].status != "True"
-        ]
-        if gates:
-            ready = (False, "ReadinessGatesNotReady", ", ".join(gates))
-    initialized = (True, "PodCompleted" if status.phase == "Succeeded" else "", "")
-    wanted: dict[str, tuple[bool, str, str]] = {
-        "PodReadyToStartContainers": (seen.sandbox() is not None, "", ""),
-        "Initialized": initialized,
-        "Ready": ready,
-        "ContainersReady": containers_ready,
-        "PodScheduled": (True, "", ""),
-    }
-    old = {c.type: c for c in previous}
-    result = []
-    for type_, (holds, reason, message) in wanted.items():
-        value = "True" if holds else "False"
-        before = old.get(type_)
-        since = before.lastTransitionTime if before is not None and before.status == value else None
-        result.append(
-            PodCondition(type=type_, status=value, reason=reason, message=message, lastTransitionTime=since or now)
-        )
-    return result + [c for c in previous if c.type not in OWNED_CONDITIONS]
-
-
-def _containers_ready(status: PodStatus) -> tuple[bool, str, str]:
-    """Whether all containers are ready; if not, the reason and which are not."""
-    if status.phase == "Succeeded":
-        return False, "PodCompleted", ""
-    if status.phase == "Failed":
-        return False, "PodFailed", ""
-    unready = [s.name for s in status.containerStatuses if not s.ready]
-    if unready:
-        return False, "ContainersNotReady", f"containers with unready status: [{' '.join(unready)}]"
-    return True, "", ""
+def _initializing(
+    before: Sequence[core.ContainerStatus],
+    beside: Sequence[core.ContainerStatus],
+    statuses: Sequence[core.ContainerStatus],
+) -> bool:
+    """Whether init containers have still to do their work, or sidecars to start for the first time."""
+    if any(not s.ready and (s.state.terminated is None or s.state.terminated.exitCode) for s in before):
+        return True
+    if has_started(statuses):
+        return False
+    return any(not s.started for s in beside)

@@ -17,8 +17,8 @@ from kube.api.core import Pod, PodStatus
 from kube.api.meta import Object
 from kube.client.rest import ObjectList
 from kube.client.workqueue import WorkQueue, work
+from kube.kubelet.conditions import OWNED_CONDITIONS
 from kube.kubelet.pod_state import TERMINAL
-from kube.kubelet.status import OWNED_CONDITIONS
 
 log = logging.getLogger(__name__)
 

@@ -369,13 +369,6 @@ async def test_a_volume_that_cannot_be_mounted_holds_the_pod_back(node: FakeNode
     )
 
 
-async def test_a_pod_with_init_containers_is_not_run_without_them(node: FakeNode) -> None:
-    await node.create("web", container(), initContainers=[container("first")])
-    await node.until_runtime(lambda: "FailedSync" in node.recorder.reasons())
-    assert waiting(await node.pod()) == "PodInitializing"
-    assert not await node.runtime.list_sandboxes()
-
-
 async def test_an_empty_dir_lives_as_long_as_the_pod(node: FakeNode) -> None:
     volumes = [{"name": "scratch", "emptyDir": {}}]
     mounts = [{"name": "scratch", "mountPath": "/scratch"}]

@@ -249,7 +249,6 @@ def test_the_end_kills_then_removes_the_sandbox_then_every_trace() -> None:
     what = seen(POD, running(POD), exited(POD, "main", 1))
     killed = seen(POD, exited(POD), exited(POD, "main", 1))
     assert plan_end(what, "Stopping container {}", 5).actions == [Kill(running(POD), "Stopping container main", 5)]
-    assert plan_end(what, "", 0).actions == [Kill(running(POD), "", 2)]
     assert plan_end(killed, "", 5).actions == [RemoveSandbox("sandbox-0")]
     everything = [RemoveSandbox("sandbox-0"), RemoveContainer("main-0"), RemoveContainer("main-1")]
     assert plan_end(killed, "", 5, remove=True).actions == everything
