@@ -1,11 +1,13 @@
-"""authentication.k8s.io/v1: TokenReview and SelfSubjectReview, questions about who somebody is. Never stored."""
+"""authentication.k8s.io/v1: TokenReview and SelfSubjectReview, questions about who somebody is, and TokenRequest, which
+asks for a token. Never stored.
+"""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-from kube.api.meta import Model, Object, always
-from kube.api.scalars import Present
+from kube.api.meta import AlwaysStr, Model, Object, always
+from kube.api.scalars import Int64, NullableTime, Present, null_time
 
 
 class UserInfo(Model):
@@ -70,3 +72,48 @@ class SelfSubjectReview(Object):
 
     status: Present[SelfSubjectReviewStatus] = always()
     """The answer."""
+
+
+class BoundObjectReference(Model):
+    """With what a token dies."""
+
+    kind: str = ""
+    """`Pod`, `Secret` or `Node`."""
+    apiVersion: str = ""
+    """Its API version."""
+    name: str = ""
+    """Its name."""
+    uid: str = ""
+    """Its UID."""
+
+
+class TokenRequestSpec(Model):
+    """Which token is wanted."""
+
+    audiences: Present[list[str]] = always()
+    """Whom the token is meant for; empty: the apiserver."""
+    expirationSeconds: Int64 | None = None
+    """Seconds until it expires: an hour unless said otherwise, and ten minutes at least."""
+    boundObjectRef: BoundObjectReference | None = None
+    """With what the token dies."""
+
+
+class TokenRequestStatus(Model):
+    """The token."""
+
+    token: AlwaysStr = always()
+    """The bearer token."""
+    expirationTimestamp: NullableTime = null_time()
+    """When it expires."""
+
+
+class TokenRequest(Object):
+    """Asks for a token of a service account. Sent to `serviceaccounts/<name>/token`, never stored."""
+
+    kind: ClassVar[str] = "TokenRequest"
+    apiVersion: ClassVar[str] = "authentication.k8s.io/v1"
+
+    spec: Present[TokenRequestSpec] = always()
+    """Which token is wanted."""
+    status: Present[TokenRequestStatus] = always()
+    """The token."""

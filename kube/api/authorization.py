@@ -184,3 +184,15 @@ class SelfSubjectRulesReview(Object):
     """Where."""
     status: Present[SubjectRulesReviewStatus] = always()
     """The answer."""
+
+
+class LocalSubjectAccessReview(Object):
+    """Asks whether somebody may do something in a namespace: who may ask this need not be trusted with all others."""
+
+    kind: ClassVar[str] = "LocalSubjectAccessReview"
+    apiVersion: ClassVar[str] = "authorization.k8s.io/v1"
+
+    spec: Present[SubjectAccessReviewSpec] = always()
+    """Who wants what."""
+    status: Present[SubjectAccessReviewStatus] = always()
+    """The answer."""

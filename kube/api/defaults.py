@@ -11,7 +11,7 @@ from collections.abc import Callable
 from decimal import ROUND_CEILING, Context, Decimal
 from typing import Any
 
-from kube.api import binary, core, discovery, quantity
+from kube.api import authentication, binary, core, discovery, quantity
 from kube.api.container import AnyContainer
 from kube.api.meta import Object
 
@@ -234,6 +234,11 @@ def _endpoint_slice(slice_: discovery.EndpointSlice) -> None:
         port.protocol = port.protocol or "TCP"
 
 
+def _token_request(request: authentication.TokenRequest) -> None:
+    if request.spec.expirationSeconds is None:
+        request.spec.expirationSeconds = 3600
+
+
 def _secret(secret: core.Secret) -> None:
     secret.type = secret.type or "Opaque"
     # stringData is for writing only; upstream moves it when it converts to its own form.
@@ -279,6 +284,7 @@ _FUNCTIONS: dict[type[Object], Callable[[Any], None]] = {
     core.Namespace: _namespace,
     core.Node: _node,
     core.Secret: _secret,
+    authentication.TokenRequest: _token_request,
     discovery.EndpointSlice: _endpoint_slice,
     core.PodTemplate: _pod_template,
     core.LimitRange: _limit_range,

@@ -156,7 +156,8 @@ RESOURCE_QUOTAS = Resource(
 )  # fmt: skip
 SECRETS = Resource(core.Secret, "secrets", "secret", "secrets", fields=("type",))
 SERVICE_ACCOUNTS = Resource(
-    core.ServiceAccount, "serviceaccounts", "serviceaccount", "serviceaccounts", short_names=("sa",)
+    core.ServiceAccount, "serviceaccounts", "serviceaccount", "serviceaccounts", short_names=("sa",),
+    subresources=(Subresource("token", "TokenRequest", ("create",), group="authentication.k8s.io", version="v1"),),
 )  # fmt: skip
 ENDPOINT_SLICES = Resource(discovery.EndpointSlice, "endpointslices", "endpointslice", "endpointslices")
 LEASES = Resource(coordination.Lease, "leases", "lease", "leases")
@@ -264,8 +265,8 @@ VIEWS: tuple[Resource, ...] = (EVENTS_V1,)
 """What shows the objects of another resource (`shows`) in a version of its own."""
 
 
-def _question(model: type[Object], plural: str) -> Resource:
-    return Resource(model, plural, model.kind.lower(), "", namespaced=False, verbs=("create",))
+def _question(model: type[Object], plural: str, *, namespaced: bool = False) -> Resource:
+    return Resource(model, plural, model.kind.lower(), "", namespaced=namespaced, verbs=("create",))
 
 
 BINDINGS = Resource(core.Binding, "bindings", "binding", "", verbs=("create",))
@@ -279,6 +280,7 @@ ANSWERED: tuple[Resource, ...] = (
     COMPONENT_STATUSES,
     _question(authentication.SelfSubjectReview, "selfsubjectreviews"),
     _question(authentication.TokenReview, "tokenreviews"),
+    _question(authorization.LocalSubjectAccessReview, "localsubjectaccessreviews", namespaced=True),
     _question(authorization.SelfSubjectAccessReview, "selfsubjectaccessreviews"),
     _question(authorization.SelfSubjectRulesReview, "selfsubjectrulesreviews"),
     _question(authorization.SubjectAccessReview, "subjectaccessreviews"),
@@ -293,7 +295,7 @@ _BY_KIND = {(resource.api_version, resource.kind): resource for resource in SERV
 _BY_PLURAL = {(resource.group, resource.version, resource.plural): resource for resource in SERVED}
 
 # Kinds that only subresources have.
-UNSTORED: tuple[type[Object], ...] = (autoscaling.Scale, policy.Eviction)
+UNSTORED: tuple[type[Object], ...] = (autoscaling.Scale, policy.Eviction, authentication.TokenRequest)
 
 
 def of(model: type[Object]) -> Resource:

@@ -31,8 +31,12 @@ def shown(
 
 def written(resource: Resource, value: bytes, request: Request, warnings: list[str], status: int = 200) -> Response:
     """An object that was written, with what there is to say against how it was written."""
-    headers = [(b"warning", f"299 - {errors.quote(text)}".encode()) for text in warnings]
-    return shown(resource, value, request, status, headers)
+    return shown(resource, value, request, status, warning_headers(warnings))
+
+
+def warning_headers(warnings: list[str]) -> Headers:
+    """What there is to say to who asked."""
+    return [(b"warning", f"299 - {errors.quote(text)}".encode()) for text in warnings]
 
 
 def plain(obj: Object, request: Request) -> Response:

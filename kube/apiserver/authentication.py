@@ -15,10 +15,11 @@ import binascii
 import csv
 import hashlib
 import io
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from kube.api import errors
 from kube.api.authentication import UserInfo
@@ -38,8 +39,20 @@ BEARER_PROTOCOL = b"base64url.bearer.authorization.k8s.io."
 USER: ContextVar[UserInfo] = ContextVar("USER", default=UNSECURED)
 """Who asks for what is being answered."""
 
-TokenAuthenticator = Callable[[str], Awaitable[UserInfo | None]]
-"""The user of a token; None: it is not one of mine. Raises Unauthorized for one that is, and is not valid."""
+
+class Known(NamedTuple):
+    """Somebody who is known by a token."""
+
+    user: UserInfo
+    audiences: list[str]
+    """Of those that were asked for, whom the token is meant for."""
+
+
+TokenAuthenticator = Callable[[str, Collection[str]], Awaitable[Known | None]]
+"""Whose a token is, that is meant for one of some audiences; None: it is not one of mine.
+
+Raises Unauthorized for one that is, and is not good; its cause is the reason.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +76,12 @@ class Peer:
 class Authentication:
     """The ways in, in upstream's order."""
 
-    def __init__(self, tokens: Iterable[TokenAuthenticator] = (), *, anonymous: bool = True) -> None:
+    def __init__(
+        self, tokens: Iterable[TokenAuthenticator] = (), *, audiences: Sequence[str] = (), anonymous: bool = True
+    ) -> None:
+        """`audiences`: what the apiserver is called in tokens."""
         self._tokens = tuple(tokens)
+        self.audiences = list(audiences)
         self._anonymous = anonymous
 
     async def user(self, peer: Peer | None, headers: Iterable[tuple[bytes, bytes]]) -> UserInfo:
@@ -74,18 +91,19 @@ class Authentication:
             token = bearer_token(headers)
             if token is None and self._anonymous:
                 return ANONYMOUS
-            found = await self.user_of_token(token) if token else None
+            known = await self.known_by(token, self.audiences) if token else None
+            found = known.user if known is not None else None
         if found is None:
             raise unauthorized()
         if AUTHENTICATED not in found.groups:
             found = found.model_copy(update={"groups": [*found.groups, AUTHENTICATED]})
         return found
 
-    async def user_of_token(self, token: str) -> UserInfo | None:
-        """Whose a token is. Raises Unauthorized."""
+    async def known_by(self, token: str, audiences: Collection[str]) -> Known | None:
+        """Whose a token is, that is meant for one of some audiences. Raises Unauthorized."""
         for authenticate in self._tokens:
-            if (user := await authenticate(token)) is not None:
-                return user
+            if (known := await authenticate(token, audiences)) is not None:
+                return known
         return None
 
 
@@ -118,8 +136,10 @@ def _unpacked(encoded: bytes) -> str:
         raise unauthorized() from None
 
 
-def token_file(path: Path) -> TokenAuthenticator:
+def token_file(path: Path, audiences: Sequence[str] = ()) -> TokenAuthenticator:
     """The tokens of a file, `token,user,uid,"group1,group2"` in each line; read once. Raises Fatal.
+
+    They are meant for the apiserver, which is called by some `audiences`.
 
     (pkg/authentication/token/tokenfile)
     """
@@ -130,8 +150,9 @@ def token_file(path: Path) -> TokenAuthenticator:
         raise Fatal(f"cannot read --token-auth-file={path}: {why}") from None
     users = _users(path, text)
 
-    async def authenticate(token: str) -> UserInfo | None:
-        return users.get(token)
+    async def authenticate(token: str, wanted: Collection[str]) -> Known | None:
+        user, common = users.get(token), [audience for audience in wanted if audience in audiences]
+        return None if user is None or (wanted and not common) else Known(user, common)
 
     return authenticate
 

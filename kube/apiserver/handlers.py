@@ -13,6 +13,7 @@ from kube.api import conversion, decode, errors, resources
 from kube.api.meta import Object
 from kube.api.resources import Resource
 from kube.apiserver import answers, apply, body, parameters, patches, unacted, views
+from kube.apiserver.access import Access
 from kube.apiserver.cache import Cache
 from kube.apiserver.components import Components
 from kube.apiserver.nodes import NodeClient
@@ -26,13 +27,21 @@ from kube.apiserver.watch import watch
 class Handlers:
     """Answers requests for resources."""
 
-    def __init__(self, verbs: Verbs, cache: Cache, nodes: NodeClient, components: Components | None = None) -> None:
+    def __init__(
+        self,
+        verbs: Verbs,
+        cache: Cache,
+        nodes: NodeClient,
+        components: Components | None = None,
+        access: Access | None = None,
+    ) -> None:
+        access = access or Access()
         self.verbs = verbs
         self.cache = cache
         self.stopping = asyncio.Event()
         """Set at shutdown: ends the open watches."""
-        self._subresources = Subresources(verbs, nodes, self.stopping)
-        self._unstored = Unstored(verbs, components or Components(verbs.store))
+        self._subresources = Subresources(verbs, nodes, self.stopping, access)
+        self._unstored = Unstored(verbs, components or Components(verbs.store), access)
         self._of_collection: dict[str, Handler] = {"POST": self._create, "DELETE": self._delete_collection}
         self._of_object: dict[str, Handler] = {
             "GET": self._get, "HEAD": self._get, "PUT": self._put, "PATCH": self._patch, "DELETE": self._delete,

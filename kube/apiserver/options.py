@@ -9,7 +9,9 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from kube import daemon
+from kube.serviceaccount import ISSUER
 
+AUTHORIZATION_MODES = ("AlwaysAllow", "AlwaysDeny", "RBAC")
 CERT_DIR = Path("/var/run/kubernetes")
 
 
@@ -38,6 +40,13 @@ class Options:
     client_ca_file: Path | None = None
     token_auth_file: Path | None = None
     anonymous_auth: bool = True
+    authorization_mode: tuple[str, ...] = ("AlwaysAllow",)
+    service_account_signing_key_file: Path = CERT_DIR / "sa.key"
+    service_account_key_file: tuple[Path, ...] = ()
+    service_account_issuer: tuple[str, ...] = (ISSUER,)
+    service_account_max_token_expiration: float = 0.0
+    service_account_extend_token_expiration: bool = True
+    api_audiences: tuple[str, ...] = ()
 
 
 def _ports(text: str) -> range:
@@ -63,6 +72,16 @@ def _address(text: str) -> str:
         return str(IPv4Address(text))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not an IPv4 address") from None
+
+
+def _modes(text: str) -> tuple[str, ...]:
+    modes = tuple(daemon.comma_separated(text))
+    for mode in modes:
+        if mode not in AUTHORIZATION_MODES:
+            raise argparse.ArgumentTypeError(f"{mode!r} is none of {', '.join(AUTHORIZATION_MODES)}")
+    if not modes or len(set(modes)) < len(modes):
+        raise argparse.ArgumentTypeError(f"{text!r}: at least one mode must be given, and each only once")
+    return modes
 
 
 def parser() -> argparse.ArgumentParser:
@@ -115,7 +134,28 @@ def _add_secure_flags(flags: argparse.ArgumentParser) -> None:
                      help="authorities of client certificates, whose CN is the user, and each O a group")  # fmt: skip
     who.add_argument("--token-auth-file", type=Path, metavar="FILE",
                      help='tokens, one on a line: token,user,uid,"group1,group2"')  # fmt: skip
-    daemon.add_bool(flags, "--anonymous-auth", True, "let in who shows nothing, as system:anonymous")
+    daemon.add_bool(
+        flags, "--anonymous-auth", True, "let in who shows nothing, as system:anonymous (not with AlwaysAllow)"
+    )
+    who.add_argument("--authorization-mode", type=_modes, default="AlwaysAllow", metavar="MODE[,MODE]",
+                     help=f"who may do what on the secure port: {', '.join(AUTHORIZATION_MODES)}")  # fmt: skip
+
+    accounts = flags.add_argument_group("tokens of service accounts")
+    accounts.add_argument("--service-account-signing-key-file", type=Path, metavar="FILE",
+                          help="private key that signs them (default: --cert-dir/sa.key, made if absent)")  # fmt: skip
+    accounts.add_argument("--service-account-key-file", type=Path, action="append", default=[], metavar="FILE",
+                          help="public (or private) keys whose signatures are believed; may be repeated "
+                          "(default: the one that signs)")  # fmt: skip
+    accounts.add_argument("--service-account-issuer", action="append", default=[], metavar="URL",
+                          help=f"who makes them; the first for new ones, if repeated (default: {ISSUER})")  # fmt: skip
+    accounts.add_argument("--api-audiences", type=daemon.comma_separated, default=[], metavar="NAME[,NAME]",
+                          help="what the apiserver is called in them (default: --service-account-issuer)")  # fmt: skip
+    accounts.add_argument("--service-account-max-token-expiration", type=daemon.duration, default=0.0,
+                          metavar="DURATION", help="how long one may live; 0: as long as is asked for")  # fmt: skip
+    daemon.add_bool(
+        flags, "--service-account-extend-token-expiration", True,
+        "let a pod's default token live a year, for clients that read it once only",
+    )  # fmt: skip
 
 
 def from_args(args: argparse.Namespace) -> Options:
@@ -140,4 +180,11 @@ def from_args(args: argparse.Namespace) -> Options:
         client_ca_file=args.client_ca_file,
         token_auth_file=args.token_auth_file,
         anonymous_auth=args.anonymous_auth,
+        authorization_mode=args.authorization_mode,
+        service_account_signing_key_file=args.service_account_signing_key_file or args.cert_dir / "sa.key",
+        service_account_key_file=tuple(args.service_account_key_file),
+        service_account_issuer=tuple(args.service_account_issuer or [ISSUER]),
+        service_account_max_token_expiration=args.service_account_max_token_expiration,
+        service_account_extend_token_expiration=args.service_account_extend_token_expiration,
+        api_audiences=tuple(args.api_audiences),
     )

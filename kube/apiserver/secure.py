@@ -1,4 +1,4 @@
-"""The secure port: TLS, and between it and the API the question who is asking.
+"""The secure port: TLS, and between it and the API the questions who is asking, and who may do what.
 
 The same application answers on the plain port; a request that comes by this one has a user (authentication.USER)
 before it gets there. The order of the steps is upstream's (pkg/server/config.go: DefaultBuildHandlerChain).
@@ -10,10 +10,12 @@ from asyncio import Transport
 from typing import Any
 
 from kube.api import errors
-from kube.apiserver import websocket
+from kube.api.authentication import UserInfo
+from kube.apiserver import authorization, impersonation, websocket
+from kube.apiserver.access import Access
 from kube.apiserver.app import error_response, send_response
 from kube.apiserver.asgi import Application, Receive, Scope, Send
-from kube.apiserver.authentication import USER, Authentication, Peer
+from kube.apiserver.authentication import USER, Peer
 from kube.apiserver.upgrade import HttpProtocol
 
 PEER = "kube.peer"
@@ -23,23 +25,35 @@ PEER = "kube.peer"
 class Secure:
     """The application, for those who may use it."""
 
-    def __init__(self, app: Application, authentication: Authentication) -> None:
+    def __init__(self, app: Application, access: Access) -> None:
         self._app = app
-        self._authentication = authentication
+        self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            user = await self._authentication.user(scope.get(PEER), scope["headers"])
+            user = await self._admit(scope)
         except errors.ApiError as error:
             await _refuse(error, scope, receive, send)
             return
         # Nobody behind needs the credentials; a pod that is asked through the proxy must not see them.
-        scope["headers"] = [header for header in scope["headers"] if header[0] != b"authorization"]
+        scope["headers"] = [each for each in scope["headers"] if each[0] != b"authorization"
+                            and not each[0].startswith(impersonation.PREFIX)]  # fmt: skip
         token = USER.set(user)
         try:
             await self._app(scope, receive, send)
         finally:
             USER.reset(token)
+
+    async def _admit(self, scope: Scope) -> UserInfo:
+        """Who asks, and may. Raises Unauthorized, Forbidden."""
+        headers = scope["headers"]
+        asker = await self._access.authentication.user(scope.get(PEER), headers)
+        user = impersonation.impersonated(asker, headers, self._access.authorizer)
+        wanted = authorization.of_request(user, scope.get("method", "GET"), scope["path"], scope["query_string"])
+        decision = self._access.authorizer.decide(wanted)
+        if not decision.allowed:
+            raise authorization.forbidden(wanted, decision.reason)
+        return user
 
 
 async def _refuse(error: errors.ApiError, scope: Scope, receive: Receive, send: Send) -> None:

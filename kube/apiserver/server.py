@@ -12,10 +12,10 @@ import uvicorn
 
 from kube import daemon
 from kube.api.resources import NAMESPACES
-from kube.apiserver import authentication, certificates
+from kube.apiserver import certificates, openid
+from kube.apiserver.access import Access
 from kube.apiserver.app import Api, App
 from kube.apiserver.asgi import Application
-from kube.apiserver.authentication import Authentication, TokenAuthenticator
 from kube.apiserver.bootstrap import create_namespaces
 from kube.apiserver.cache import Cache
 from kube.apiserver.discovery import Discovery
@@ -72,13 +72,17 @@ async def run(options: Options) -> None:
     nodes = NodeClient()
     cache = Cache(store)
     verbs = Verbs(store, cache, strategies(cache, options.service_cluster_ip_range, options.service_node_port_range))
-    handlers = Handlers(verbs, cache, nodes)
+    access = Access.of(options, verbs)
+    handlers = Handlers(verbs, cache, nodes, access=access)
     discovery = Discovery()
     api = Api(handlers, discovery, max_in_flight=options.max_requests_inflight, timeout=options.request_timeout)
-    app = App(api, pages(discovery, _checks(store, cache)))
+    rest = pages(discovery, _checks(store, cache))
+    app = App(api, rest)
+    if access.tokens is not None:
+        openid.add_pages(rest, access.tokens, f"{options.advertise_address}:{options.secure_port}")
     servers = [(Server(app, HttpProtocol), listener)]
     if secure_listener is not None:
-        secure = Secure(app, _authentication(options))
+        secure = Secure(app, access)
         servers.append((Server(secure, SecureProtocol, certificates.server_context(options)), secure_listener))
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -87,6 +91,9 @@ async def run(options: Options) -> None:
             compactor = Compactor(store, options.etcd_compaction_interval)
             compacting = tasks.create_task(compactor.run(), name="compaction")
             tasks.create_task(_prepare(cache, verbs), name="bootstrap")
+            if access.tokens is not None:
+                # What is wrong with a key is told now; and it takes long.
+                tasks.create_task(access.tokens.load(), name="service-account-keys")
             serving = [tasks.create_task(server.serve([sock]), name="http") for server, sock in servers]
             log.info("serving address=%s port=%d", options.insecure_bind_address, options.insecure_port)
             if options.secure_port:
@@ -106,16 +113,6 @@ async def run(options: Options) -> None:
     finally:
         await nodes.close()
         await store.close()
-
-
-def _authentication(options: Options) -> Authentication:
-    tokens: list[TokenAuthenticator] = []
-    if options.token_auth_file is not None:
-        tokens.append(authentication.token_file(options.token_auth_file))
-    if options.anonymous_auth:
-        # (pkg/kubeapiserver/options/authentication.go: ApplyAuthorization)
-        log.warning("AnonymousAuth is not allowed with the AlwaysAllow authorizer. Resetting AnonymousAuth to false.")
-    return Authentication(tokens, anonymous=False)
 
 
 async def _prepare(cache: Cache, verbs: Verbs) -> None:

@@ -15,6 +15,7 @@ from kube.api.meta import Object
 from kube.api.policy import Eviction
 from kube.api.resources import Resource
 from kube.apiserver import answers, apply, body, parameters, podlog, streams
+from kube.apiserver.access import Access
 from kube.apiserver.eviction import evict
 from kube.apiserver.nodes import NodeClient
 from kube.apiserver.registry.pods import bind
@@ -33,7 +34,7 @@ Handler = Callable[[Request, Resource], Awaitable[Response]]
 class Subresources:
     """Answers requests for subresources with rules of their own."""
 
-    def __init__(self, verbs: Verbs, nodes: NodeClient, stopping: asyncio.Event) -> None:
+    def __init__(self, verbs: Verbs, nodes: NodeClient, stopping: asyncio.Event, access: Access) -> None:
         self.verbs = verbs
         self.nodes = nodes
         self.stopping = stopping
@@ -44,6 +45,7 @@ class Subresources:
             "log": lambda request, _: podlog.log(request, verbs, nodes),
             "proxy": lambda request, resource: relay(request, resource, verbs, nodes.session),
             "scale": lambda request, resource: scale(request, resource, verbs),
+            "token": access.request_token,
             **dict.fromkeys(streams.SUBRESOURCES, self._connect),
         }
 

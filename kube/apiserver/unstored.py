@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from kube.api import decode, errors, fields, resources
 from kube.api.resources import Resource
-from kube.apiserver import answers, body, parameters, reviews, views
+from kube.apiserver import answers, body, parameters, views
+from kube.apiserver.access import Access
 from kube.apiserver.components import DEPRECATED, Components
 from kube.apiserver.request import Request, Response
+from kube.apiserver.reviews import Reviews
 from kube.apiserver.subresources import bind_pod
 from kube.apiserver.verbs import Verbs
 
@@ -14,9 +16,10 @@ from kube.apiserver.verbs import Verbs
 class Unstored:
     """Answers requests for what is not stored."""
 
-    def __init__(self, verbs: Verbs, components: Components) -> None:
+    def __init__(self, verbs: Verbs, components: Components, access: Access) -> None:
         self.verbs = verbs
         self.components = components
+        self._reviews = Reviews(access)
 
     async def handle(self, request: Request, resource: Resource) -> Response:
         """The answer. Raises ApiError."""
@@ -33,7 +36,7 @@ class Unstored:
         if resource is resources.BINDINGS:
             return await bind_pod(request, self.verbs)
         data, warnings = body.read(request, resource.model)
-        answer = reviews.answer(decode.decode(resource.model, data))
+        answer = await self._reviews.answer(decode.decode(resource.model, data), target.namespace)
         return answers.written(resource, answer.to_json(), request, warnings, status=201)
 
     async def _component_statuses(self, request: Request, resource: Resource) -> Response:

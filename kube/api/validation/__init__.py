@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from kube.api import authorization, autoscaling, coordination, core, discovery
+from kube.api import authentication, authorization, autoscaling, coordination, core, discovery
 from kube.api.errors import FieldError
 from kube.api.meta import Object
 from kube.api.validation import (
@@ -38,7 +38,9 @@ _NEW: dict[type[Object], Callable[[Any], Errors]] = {
     core.Event: events.validate,
     core.Binding: pods.validate_binding,
     discovery.EndpointSlice: endpointslices.validate,
+    authentication.TokenRequest: reviews.validate_token_request,
     authorization.SubjectAccessReview: reviews.validate,
+    authorization.LocalSubjectAccessReview: reviews.validate,
     authorization.SelfSubjectAccessReview: reviews.validate_self,
     core.ConfigMap: configuration.validate_config_map,
     core.Secret: configuration.validate_secret,

@@ -1,10 +1,12 @@
-"""Rules for questions about what somebody may do (pkg/apis/authorization/validation)."""
+"""Rules for questions about what somebody may do, and for who asks for a token
+(pkg/apis/authorization/validation, pkg/apis/authentication/validation).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kube.api import authorization
+from kube.api import authentication, authorization
 from kube.api.errors import invalid, not_supported, required
 from kube.api.meta import LabelSelectorRequirement
 from kube.api.validation.meta import Errors, shown
@@ -12,7 +14,7 @@ from kube.api.validation.meta import Errors, shown
 _OPERATORS = ("DoesNotExist", "Exists", "In", "NotIn")
 
 
-def validate(review: authorization.SubjectAccessReview) -> Errors:
+def validate(review: authorization.SubjectAccessReview | authorization.LocalSubjectAccessReview) -> Errors:
     """Whether somebody may do something."""
     yield from _wanted(review.spec)
     if not review.spec.user and not review.spec.groups:
@@ -24,6 +26,15 @@ def validate_self(review: authorization.SelfSubjectAccessReview) -> Errors:
     """Whether the asker may do something."""
     yield from _wanted(review.spec)
     yield from _resource(review.spec.resourceAttributes)
+
+
+def validate_token_request(request: authentication.TokenRequest) -> Errors:
+    """Which token is wanted."""
+    seconds = request.spec.expirationSeconds or 0
+    if seconds < 600:
+        yield invalid("spec.expirationSeconds", seconds, "may not specify a duration less than 10 minutes")
+    if seconds >= 2**32:
+        yield invalid("spec.expirationSeconds", seconds, "may not specify a duration larger than 2^32 seconds")
 
 
 def _wanted(spec: authorization.SubjectAccessReviewSpec | authorization.SelfSubjectAccessReviewSpec) -> Errors:
