@@ -20,6 +20,7 @@ from kube.controller_manager.controller import Controller
 from kube.controller_manager.indexes import BY_SELECTOR, label_keys, selected_pods
 from kube.controller_manager.pod import ended, ready
 from kube.controller_manager.subsets import has_endpoints, labels, subsets
+from kube.controller_manager.trigger_times import ANNOTATION, TriggerTimes, text
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class EndpointsController(Controller):
         self._pods.on_change(self._pod_changed)
         self._services.on_change(self._service_changed)
         self._endpoints.on_change(self._endpoints_changed)
+        self._times = TriggerTimes()
         self._quiet_until: dict[str, float] = {}
         """For services whose endpoints were just written: when they may be written again."""
 
@@ -68,6 +70,7 @@ class EndpointsController(Controller):
         self._quiet_until.pop(key, None)
         service = self._services.get(key)
         if service is None:
+            self._times.forget(key)
             await self._remove(key)
         elif has_endpoints(service):
             await self._sync(service)
@@ -75,11 +78,13 @@ class EndpointsController(Controller):
 
     async def _sync(self, service: Service) -> None:
         current = self._endpoints.get(service.key)
+        pods = list(selected_pods(self._pods, service.namespace, service.spec.selector))
+        since = self._times.of(service, pods)
         wanted = Endpoints(
             metadata=current.metadata.clone()
             if current
             else ObjectMeta(name=service.name, namespace=service.namespace),
-            subsets=subsets(service, selected_pods(self._pods, service.namespace, service.spec.selector)),
+            subsets=subsets(service, pods),
         )
         wanted.metadata.labels = labels(service)
         if (
@@ -88,6 +93,9 @@ class EndpointsController(Controller):
             and current.metadata.labels == wanted.metadata.labels
         ):
             return
+        wanted.metadata.annotations.pop(ANNOTATION, None)
+        if since is not None:
+            wanted.metadata.annotations[ANNOTATION] = text(since)
         try:
             if current is None:
                 await self._client.create(wanted)
@@ -138,7 +146,7 @@ class EndpointsController(Controller):
             self.queue.add(endpoints.key)
 
     def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
-        if old is not None and new is not None and _matters(old) == _matters(new):
+        if old is not None and new is not None and matters(old) == matters(new):
             return
         for pod in (old, new):
             if pod is None:
@@ -149,7 +157,7 @@ class EndpointsController(Controller):
                         self.queue.add(service.key)
 
 
-def _matters(pod: Pod) -> tuple[object, ...]:
+def matters(pod: Pod) -> tuple[object, ...]:
     """What of a pod its endpoints depend on: most changes of a pod are none of ours."""
     return (
         pod.metadata.uid,

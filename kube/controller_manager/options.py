@@ -13,6 +13,8 @@ from kube.client.leaderelection import ElectionOptions
 ALIASES = {
     "replicationcontroller": ("replication", "rc", "replicationcontroller-controller"),
     "endpoint": ("endpoints", "endpoints-controller"),
+    "endpointslice": ("endpointslice-controller",),
+    "endpointslicemirroring": ("endpointslice-mirroring-controller",),
     "garbagecollector": ("gc", "garbage-collector-controller"),
     "namespace": ("ns", "namespace-controller"),
     "nodelifecycle": ("node-lifecycle-controller",),
@@ -33,6 +35,9 @@ class Options:
     controllers: tuple[str, ...] = NAMES
     concurrent_rc_syncs: int = 5
     concurrent_endpoint_syncs: int = 5
+    concurrent_service_endpoint_syncs: int = 5
+    mirroring_concurrent_service_endpoint_syncs: int = 5
+    max_endpoints_per_slice: int = 100
     concurrent_gc_syncs: int = 20
     concurrent_namespace_syncs: int = 10
     endpoint_updates_batch_period: float = 0.1
@@ -80,6 +85,18 @@ def parser() -> argparse.ArgumentParser:
         help="services whose endpoints are worked on at once",
     )  # fmt: skip
     parser.add_argument(
+        "--concurrent-service-endpoint-syncs", type=_positive, default=5, metavar="COUNT",
+        help="services whose endpoint slices are worked on at once",
+    )  # fmt: skip
+    parser.add_argument(
+        "--mirroring-concurrent-service-endpoint-syncs", type=_positive, default=5, metavar="COUNT",
+        help="hand-made endpoints that are mirrored at once",
+    )  # fmt: skip
+    parser.add_argument(
+        "--max-endpoints-per-slice", type=_positive, default=100, metavar="COUNT",
+        help="endpoints in an endpoint slice at most; up to 1000",
+    )  # fmt: skip
+    parser.add_argument(
         "--concurrent-gc-syncs", type=_positive, default=20, metavar="COUNT",
         help="objects that the garbage collector works on at once",
     )  # fmt: skip
@@ -116,6 +133,9 @@ def from_args(args: argparse.Namespace) -> Options:
         controllers=args.controllers,
         concurrent_rc_syncs=args.concurrent_rc_syncs,
         concurrent_endpoint_syncs=args.concurrent_endpoint_syncs,
+        concurrent_service_endpoint_syncs=args.concurrent_service_endpoint_syncs,
+        mirroring_concurrent_service_endpoint_syncs=args.mirroring_concurrent_service_endpoint_syncs,
+        max_endpoints_per_slice=min(args.max_endpoints_per_slice, 1000),
         concurrent_gc_syncs=args.concurrent_gc_syncs,
         concurrent_namespace_syncs=args.concurrent_namespace_syncs,
         endpoint_updates_batch_period=args.endpoint_updates_batch_period,

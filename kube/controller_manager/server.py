@@ -17,6 +17,8 @@ from kube.client.leaderelection import Election
 from kube.client.rest import Client
 from kube.controller_manager import indexes
 from kube.controller_manager.controller import Controller
+from kube.controller_manager.endpoint_slice_mirroring import EndpointSliceMirroringController
+from kube.controller_manager.endpoint_slices import EndpointSliceController
 from kube.controller_manager.endpoints import EndpointsController
 from kube.controller_manager.garbage_collector import GarbageCollector
 from kube.controller_manager.namespace import NamespaceController
@@ -75,6 +77,16 @@ def build(options: Options, client: Client, informers: Informers) -> tuple[list[
             recorder("endpoint-controller"),
             workers=options.concurrent_endpoint_syncs,
             batch_period=options.endpoint_updates_batch_period,
+        ),
+        "endpointslice": lambda: EndpointSliceController(
+            client,
+            informers,
+            workers=options.concurrent_service_endpoint_syncs,
+            batch_period=options.endpoint_updates_batch_period,
+            most=options.max_endpoints_per_slice,
+        ),
+        "endpointslicemirroring": lambda: EndpointSliceMirroringController(
+            client, informers, workers=options.mirroring_concurrent_service_endpoint_syncs
         ),
         "garbagecollector": lambda: GarbageCollector(client, informers, workers=options.concurrent_gc_syncs),
         "namespace": lambda: NamespaceController(client, informers, workers=options.concurrent_namespace_syncs),

@@ -14,10 +14,10 @@ from kube.controller_manager import options
     [
         pytest.param(["*"], options.NAMES, id="all"),
         pytest.param(
-            ["*", "-gc"], ("replicationcontroller", "endpoint", "namespace", "nodelifecycle"), id="all but one"
+            ["*", "-gc"], tuple(name for name in options.NAMES if name != "garbagecollector"), id="all but one"
         ),
         pytest.param(
-            ["-endpoint", "-nodelifecycle", "-ns", "*"], ("replicationcontroller", "garbagecollector"), id="any order"
+            ["-endpoint", "gc", "-ns", "rc", "endpoint"], ("replicationcontroller", "garbagecollector"), id="any order"
         ),
         pytest.param(["endpoint", "replication"], ("replicationcontroller", "endpoint"), id="these only"),
         pytest.param(["endpoints-controller"], ("endpoint",), id="by upstream's newer names"),
