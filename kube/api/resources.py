@@ -188,6 +188,7 @@ _RBAC, _NETWORKING, _DRA = "rbac.authorization.k8s.io/v1", "networking.k8s.io/v1
 _ADMISSION = "admissionregistration.k8s.io/v1"
 _ALL = ("all",)
 
+PRIORITY_CLASSES = _stored("PriorityClass", "priorityclasses", "scheduling.k8s.io/v1", "pc", namespaced=False)
 POD_DISRUPTION_BUDGETS = _stored("PodDisruptionBudget", "poddisruptionbudgets", "policy/v1", "pdb", status=True)
 
 # What Kubernetes' own scheduler and controller manager list when they start, so that they can run against this API.
@@ -216,7 +217,7 @@ STORED_ONLY: tuple[Resource, ...] = (
     _stored("ClusterRoleBinding", "clusterrolebindings", _RBAC, namespaced=False),
     _stored("Role", "roles", _RBAC),
     _stored("RoleBinding", "rolebindings", _RBAC),
-    _stored("PriorityClass", "priorityclasses", "scheduling.k8s.io/v1", "pc", namespaced=False),
+    PRIORITY_CLASSES,
     _stored("CSIDriver", "csidrivers", _STORAGE, namespaced=False),
     _stored("CSINode", "csinodes", _STORAGE, namespaced=False),
     _stored("CSIStorageCapacity", "csistoragecapacities", _STORAGE),

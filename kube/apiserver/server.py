@@ -16,7 +16,7 @@ from kube.apiserver import certificates, openid
 from kube.apiserver.access import Access
 from kube.apiserver.app import Api, App
 from kube.apiserver.asgi import Application
-from kube.apiserver.bootstrap import create_namespaces
+from kube.apiserver.bootstrap import create_namespaces, create_priority_classes
 from kube.apiserver.cache import Cache
 from kube.apiserver.discovery import Discovery
 from kube.apiserver.handlers import Handlers
@@ -118,6 +118,7 @@ async def run(options: Options) -> None:
 async def _prepare(cache: Cache, verbs: Verbs) -> None:
     await cache.ready.wait()
     await create_namespaces(verbs)
+    await create_priority_classes(verbs)
 
 
 def _checks(store: EtcdStore, cache: Cache) -> dict[str, daemon.Check]:

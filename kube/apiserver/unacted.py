@@ -55,7 +55,6 @@ _POD_SPEC: dict[str, tuple[Any, ...]] = {
     "hostUsers": (True,),
     "imagePullSecrets": (),
     "os.name": ("linux",),
-    "priorityClassName": (),
     "resourceClaims": (),
     "resources": (),
     "runtimeClassName": (),
@@ -99,7 +98,7 @@ KINDS: dict[resources.Resource, str] = {
     resources.LIMIT_RANGES: "no admission enforces it yet",
     resources.RESOURCE_QUOTAS: "no admission enforces it yet",
     resources.ENDPOINT_SLICES: "the proxy reads Endpoints",
-    **dict.fromkeys(resources.STORED_ONLY, "no controller here acts on it"),
+    **{r: "no controller here acts on it" for r in resources.STORED_ONLY if r is not resources.PRIORITY_CLASSES},
     resources.POD_DISRUPTION_BUDGETS: "no controller here counts its pods",
 }
 """Kinds of which nothing is acted on."""

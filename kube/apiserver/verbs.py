@@ -158,6 +158,11 @@ class Verbs:
         generated = not meta.name and bool(meta.generateName)
         defaults.apply(obj)
         strategy.prepare_create(obj)
+        try:
+            strategy.admit(obj)
+        except errors.Forbidden:
+            await self.cache.fresh()  # what it needs may have been made a moment ago
+            strategy.admit(obj)
         meta.uid = str(uuid.uuid4())
         meta.creationTimestamp = now()
         meta.deletionTimestamp = None

@@ -18,6 +18,7 @@ from kube.apiserver.registry.others import (
     StoredOnly,
 )
 from kube.apiserver.registry.pods import PodStrategy
+from kube.apiserver.registry.priorities import Priorities, PriorityClassStrategy
 from kube.apiserver.registry.services import ServiceStrategy
 from kube.apiserver.registry.strategy import Strategy
 
@@ -27,7 +28,7 @@ _PUT_CREATES = (resources.ENDPOINTS, resources.EVENTS, resources.LEASES, resourc
 def strategies(cache: Cache, service_ips: IPv4Network, node_ports: range) -> dict[Resource, Strategy]:
     """The strategy of every resource."""
     special: dict[Resource, Strategy] = {
-        resources.PODS: PodStrategy(resources.PODS),
+        resources.PODS: PodStrategy(resources.PODS, Priorities(cache)),
         resources.SERVICES: ServiceStrategy(resources.SERVICES, cache, service_ips, node_ports),
         resources.REPLICATION_CONTROLLERS: ReplicationControllerStrategy(resources.REPLICATION_CONTROLLERS),
         resources.NODES: NodeStrategy(resources.NODES),
@@ -38,4 +39,5 @@ def strategies(cache: Cache, service_ips: IPv4Network, node_ports: range) -> dic
         **{r: CreateOnUpdate(r) for r in _PUT_CREATES},
     }
     special |= {resource: StoredOnly(resource) for resource in resources.STORED_ONLY}
+    special[resources.PRIORITY_CLASSES] = PriorityClassStrategy(resources.PRIORITY_CLASSES, cache)
     return {resource: special.get(resource) or Strategy(resource) for resource in resources.RESOURCES}

@@ -6,6 +6,8 @@ from kube.api import errors
 from kube.api.core import Binding, Pod, PodCondition, PodStatus
 from kube.api.meta import now
 from kube.api.qos import qos_class
+from kube.api.resources import Resource
+from kube.apiserver.registry.priorities import Priorities
 from kube.apiserver.registry.strategy import Companions, Strategy
 from kube.store import codec, keys
 from kube.store.store import Delete, Put
@@ -17,6 +19,13 @@ class PodStrategy(Strategy):
     """Pods."""
 
     returns_deleted = True
+
+    def __init__(self, resource: Resource, priorities: Priorities) -> None:
+        super().__init__(resource)
+        self._priorities = priorities
+
+    def admit(self, obj: Pod) -> None:
+        self._priorities.admit(obj)
 
     def prepare_create(self, obj: Pod) -> None:
         obj.status = PodStatus(phase="Pending", qosClass=qos_class(obj))

@@ -47,6 +47,12 @@ class Strategy:
         if self.counts_generations:
             obj.metadata.generation = 1
 
+    def admit(self, obj: Any) -> None:
+        """Complete or refuse a new object by what else there is: the admission that Kubernetes has built in.
+
+        Raises Forbidden. It is called again with a newer cache before a refusal stands.
+        """
+
     def prepare_update(self, new: Any, old: Any) -> None:
         """Keep what a PUT or PATCH of the object itself may not change: its status."""
         if self.has_status:
