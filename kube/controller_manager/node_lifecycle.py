@@ -5,7 +5,8 @@ last one was is measured by the clock of this process, from when it was seen: th
 Silence may be our own. Before a node is given up the API is asked once more, and when the API does not answer, or this
 process itself has been asleep, every node gets its time anew.
 
-Each node is looked at when its time is up, so that living nodes cost next to nothing. Taints and eviction are not here.
+Each node is looked at when its time is up, so that living nodes cost next to nothing. What a node's conditions say
+becomes taints (node_taints.py); its pods are evicted for them by taint_eviction.py.
 """
 
 from __future__ import annotations
@@ -17,13 +18,23 @@ from datetime import datetime
 
 from kube.api import errors
 from kube.api.coordination import Lease
-from kube.api.core import Node, NodeCondition, Pod
+from kube.api.core import Node, NodeCondition, Pod, Taint
 from kube.api.meta import now
 from kube.client.events import EventRecorder
 from kube.client.informer import Informers
 from kube.client.rest import Client
 from kube.controller_manager.controller import Controller
 from kube.controller_manager.indexes import BY_NODE
+from kube.controller_manager.node_taints import (
+    EVICTING,
+    Rates,
+    ZoneState,
+    evicting,
+    with_no_execute,
+    with_no_schedule,
+    zone_of,
+    zone_state,
+)
 from kube.controller_manager.pod import ready
 
 log = logging.getLogger(__name__)
@@ -45,6 +56,17 @@ class _Seen:
     """When it was seen first, by the event loop's clock."""
 
 
+@dataclass(slots=True)
+class _Zone:
+    """The nodes of a failure domain, and how fast they may be given up."""
+
+    nodes: dict[str, bool]
+    """Whether each is ready."""
+    free_at: float = 0.0
+    """When the next may be tainted with NoExecute, by the event loop's clock."""
+    state: ZoneState = ZoneState.NORMAL
+
+
 class NodeLifecycleController(Controller):
     """Watches over the heartbeats of all nodes."""
 
@@ -57,17 +79,22 @@ class NodeLifecycleController(Controller):
         grace_period: float = 40.0,
         startup_grace_period: float = 60.0,
         monitor_period: float = 5.0,
+        rates: Rates = Rates(),  # noqa: B008  # immutable
         workers: int = 4,
     ) -> None:
         super().__init__("nodelifecycle", workers)
         self._client, self._recorder = client, recorder
         self._grace_period, self._startup_grace_period = grace_period, startup_grace_period
         self._monitor_period = monitor_period
+        self._rates = rates
+        self._zones: dict[str, _Zone] = {}
+        self._zone_of: dict[str, str] = {}
+        self._all_dark = False
         self._seen: dict[str, _Seen] = {}
+        self._due: dict[str, float] = {}
         self._nodes, self._leases, self._pods = informers.of(Node), informers.of(Lease), informers.of(Pod)
         self._nodes.on_change(self._node_changed)
         self._leases.on_change(self._lease_changed)
-        self._due: dict[str, float] = {}
 
     async def run(self) -> None:
         self._begin_anew()
@@ -80,9 +107,11 @@ class NodeLifecycleController(Controller):
             assert old is not None
             self._seen.pop(old.name, None)
             self._due.pop(old.name, None)
+            self._count(old.name, None)
             return
         self._see(new)
-        if old is None or _status(old) != _status(new):
+        self._count(new.name, new)
+        if old is None or _matters(old) != _matters(new):
             self.queue.add(new.name)
 
     def _lease_changed(self, old: Lease | None, new: Lease | None) -> None:
@@ -100,6 +129,35 @@ class NodeLifecycleController(Controller):
             seen = self._seen[node.name] = _Seen(sign, _clock())
         return seen
 
+    def _count(self, name: str, node: Node | None) -> None:
+        """Keep the zones; when the state of one changes, all that waits for their rates is looked at again."""
+        before, after = self._zone_of.pop(name, None), zone_of(node) if node is not None else None
+        if before is not None and before != after:
+            self._zones[before].nodes.pop(name, None)
+        if node is not None and after is not None:
+            self._zone_of[name] = after
+            zone = self._zones.setdefault(after, _Zone({}))
+            if zone.nodes.get(name) == (_status(node) == "True"):
+                return
+            zone.nodes[name] = _status(node) == "True"
+        states = {}
+        for key, zone in self._zones.items():
+            well = sum(zone.nodes.values())
+            states[key] = zone_state(well, len(zone.nodes) - well, self._rates.unhealthy_zone)
+        dark = bool(states) and all(s is ZoneState.FULL for key, s in states.items() if self._zones[key].nodes)
+        if dark == self._all_dark and all(self._zones[key].state is state for key, state in states.items()):
+            return
+        if dark and not self._all_dark:
+            log.warning("no node is ready; nothing is evicted until one is")
+        elif self._all_dark and not dark:
+            self._begin_anew()
+        self._all_dark = dark
+        for key, state in states.items():
+            self._zones[key].state = state
+        for each in self._nodes.list():
+            if _status(each) != "True":
+                self.queue.add(each.name)
+
     def _begin_anew(self) -> None:
         """Give every node its time again: nothing could have been heard of it."""
         for seen in self._seen.values():
@@ -112,6 +170,13 @@ class NodeLifecycleController(Controller):
         node = self._nodes.get(key)
         if node is None:
             return None
+        taint_wait = await self._keep_taints(node)
+        wait = await self._watch_over(key, node)
+        return min((each for each in (wait, taint_wait) if each is not None), default=None)
+
+    async def _watch_over(self, key: str, node: Node) -> float | None:
+        if _status(node) == "False":
+            await self._mark_pods_not_ready(node)
         if _clock() - self._due.pop(key, _clock()) > self._monitor_period:
             log.warning("this process has been asleep; every node gets its time anew")
             self._begin_anew()
@@ -159,6 +224,44 @@ class NodeLifecycleController(Controller):
             await self._client.update(changed, "status")
             if before == "True":
                 self._recorder.event(node, "Normal", "NodeNotReady", f"Node {node.name} status is now: NodeNotReady")
+        await self._mark_pods_not_ready(node)
+
+    async def _keep_taints(self, node: Node) -> float | None:
+        """Give the node the taints that it is to have; returns seconds if it is too early for one."""
+        taints = with_no_schedule(node)
+        wanted = "" if self._all_dark else EVICTING.get(_status(node), "")
+        wait = None
+        if wanted and not evicting(taints):
+            wait = self._turn(node)
+            if wait is None or wait > 0:
+                wanted = ""
+        taints = with_no_execute(taints, wanted, now())
+        if taints != node.spec.taints:
+            await self._write_taints(node, taints)
+        return wait or None
+
+    def _turn(self, node: Node) -> float | None:
+        """Take the zone's next turn to taint a node: 0 if it is now, else the seconds until it is; None: not as yet."""
+        zone = self._zones[self._zone_of[node.name]]
+        rate = self._rates.of(zone.state, len(zone.nodes), all_dark=self._all_dark)
+        if rate <= 0:
+            return None
+        wait = zone.free_at - _clock()
+        if wait > MOMENT:
+            return wait
+        zone.free_at = _clock() + 1 / rate
+        return 0.0
+
+    async def _write_taints(self, node: Node, taints: list[Taint]) -> None:
+        log.info("node is tainted", extra={"node": node.name, "taints": [f"{t.key}:{t.effect}" for t in taints]})
+        metadata = {"uid": node.metadata.uid, "resourceVersion": node.metadata.resourceVersion}
+        spec = {"taints": [taint.to_dict() for taint in taints] or None}
+        try:
+            await self._client.patch(Node, node.name, "", {"metadata": metadata, "spec": spec})
+        except errors.NotFound:
+            log.debug("gone already", extra={"node": node.name})
+
+    async def _mark_pods_not_ready(self, node: Node) -> None:
         for pod in self._pods.indexed(BY_NODE, node.name):
             if ready(pod):
                 await self._mark_not_ready(pod)
@@ -216,6 +319,12 @@ def unknown(node: Node, moment: datetime) -> Node | None:
             condition.message = "Kubelet stopped posting node status."
             condition.lastTransitionTime = moment
     return None if changed.status.conditions == node.status.conditions else changed
+
+
+def _matters(node: Node) -> tuple[object, ...]:
+    """What of a node there is to act on: most of its changes are heartbeats."""
+    conditions = [(condition.type, condition.status) for condition in node.status.conditions]
+    return conditions, node.spec.unschedulable, node.spec.taints, zone_of(node)
 
 
 def _status(node: Node) -> str:

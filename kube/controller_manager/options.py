@@ -18,6 +18,8 @@ ALIASES = {
     "garbagecollector": ("gc", "garbage-collector-controller"),
     "namespace": ("ns", "namespace-controller"),
     "nodelifecycle": ("node-lifecycle-controller",),
+    "taint-eviction": ("taint-eviction-controller",),
+    "podgc": ("pod-garbage-collector-controller",),
 }
 """The controllers, and what else they may be called in --controllers: upstream renamed them once."""
 
@@ -41,6 +43,11 @@ class Options:
     concurrent_gc_syncs: int = 20
     concurrent_namespace_syncs: int = 10
     endpoint_updates_batch_period: float = 0.1
+    node_eviction_rate: float = 0.1
+    secondary_node_eviction_rate: float = 0.01
+    unhealthy_zone_threshold: float = 0.55
+    large_cluster_size_threshold: int = 50
+    terminated_pod_gc_threshold: int = 12500
     node_monitor_period: float = 5.0
     node_monitor_grace_period: float = 40.0
     node_startup_grace_period: float = 60.0
@@ -109,6 +116,26 @@ def parser() -> argparse.ArgumentParser:
         help="how long changes of a service's endpoints are gathered after one was written",
     )  # fmt: skip
     parser.add_argument(
+        "--node-eviction-rate", type=float, default=0.1, metavar="RATE",
+        help="nodes a second whose pods are evicted, in a zone that is well",
+    )  # fmt: skip
+    parser.add_argument(
+        "--secondary-node-eviction-rate", type=float, default=0.01, metavar="RATE",
+        help="the same in a large zone of which too many nodes are ill; in a small one it is 0",
+    )  # fmt: skip
+    parser.add_argument(
+        "--unhealthy-zone-threshold", type=float, default=0.55, metavar="SHARE",
+        help="share of a zone's nodes (at least 3) that must be ill for the zone to be ill",
+    )  # fmt: skip
+    parser.add_argument(
+        "--large-cluster-size-threshold", type=int, default=50, metavar="COUNT",
+        help="nodes from more than which on a zone is large",
+    )  # fmt: skip
+    parser.add_argument(
+        "--terminated-pod-gc-threshold", type=int, default=12500, metavar="COUNT",
+        help="pods that have ended and may stay; of more the oldest are deleted. 0: all stay",
+    )  # fmt: skip
+    parser.add_argument(
         "--node-monitor-period", type=daemon.duration, default=5.0, metavar="TIME",
         help="how late a look at a node may be; later, this process has been asleep and no node is to blame",
     )  # fmt: skip
@@ -139,6 +166,11 @@ def from_args(args: argparse.Namespace) -> Options:
         concurrent_gc_syncs=args.concurrent_gc_syncs,
         concurrent_namespace_syncs=args.concurrent_namespace_syncs,
         endpoint_updates_batch_period=args.endpoint_updates_batch_period,
+        node_eviction_rate=args.node_eviction_rate,
+        secondary_node_eviction_rate=args.secondary_node_eviction_rate,
+        unhealthy_zone_threshold=args.unhealthy_zone_threshold,
+        large_cluster_size_threshold=args.large_cluster_size_threshold,
+        terminated_pod_gc_threshold=args.terminated_pod_gc_threshold,
         node_monitor_period=args.node_monitor_period,
         node_monitor_grace_period=args.node_monitor_grace_period,
         node_startup_grace_period=args.node_startup_grace_period,

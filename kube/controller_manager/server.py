@@ -23,8 +23,11 @@ from kube.controller_manager.endpoints import EndpointsController
 from kube.controller_manager.garbage_collector import GarbageCollector
 from kube.controller_manager.namespace import NamespaceController
 from kube.controller_manager.node_lifecycle import NodeLifecycleController
+from kube.controller_manager.node_taints import Rates
 from kube.controller_manager.options import Options
+from kube.controller_manager.pod_gc import PodGarbageCollector
 from kube.controller_manager.replication import ReplicationManager
+from kube.controller_manager.taint_eviction import TaintEvictionController
 
 
 async def run(options: Options) -> None:
@@ -97,6 +100,14 @@ def build(options: Options, client: Client, informers: Informers) -> tuple[list[
             grace_period=options.node_monitor_grace_period,
             startup_grace_period=options.node_startup_grace_period,
             monitor_period=options.node_monitor_period,
+            rates=Rates(
+                options.node_eviction_rate,
+                options.secondary_node_eviction_rate,
+                options.unhealthy_zone_threshold,
+                options.large_cluster_size_threshold,
+            ),
         ),
+        "taint-eviction": lambda: TaintEvictionController(client, informers, recorder("taint-eviction-controller")),
+        "podgc": lambda: PodGarbageCollector(client, informers, threshold=options.terminated_pod_gc_threshold),
     }
     return [make() for name, make in makers.items() if name in options.controllers], recorders

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 
 from kube.api.core import Taint, Toleration
+from kube.api.tolerations import tolerates
 from kube.scheduler.changes import ClusterChange, conditions
 from kube.scheduler.framework import Check, Filter, Refusal
 from kube.scheduler.nodeinfo import NodeInfo
@@ -21,16 +22,6 @@ from kube.scheduler.podinfo import PodInfo
 NOT_READY = "node.kubernetes.io/not-ready"
 UNREACHABLE = "node.kubernetes.io/unreachable"
 UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
-
-
-def tolerates(tolerations: Sequence[Toleration], taint: Taint) -> bool:
-    """Whether any toleration covers the taint: an empty key or effect covers all, `Exists` covers every value."""
-    return any(
-        (not t.effect or t.effect == taint.effect)
-        and (not t.key or t.key == taint.key)
-        and (t.operator == "Exists" or (t.operator in ("", "Equal") and t.value == taint.value))
-        for t in tolerations
-    )
 
 
 def untolerated(tolerations: Sequence[Toleration], taints: Sequence[Taint]) -> Taint | None:

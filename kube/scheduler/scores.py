@@ -13,8 +13,8 @@ from functools import lru_cache
 
 from kube.api.core import Node, Pod
 from kube.api.labels import from_map
+from kube.api.tolerations import tolerates
 from kube.scheduler.cache import Cache
-from kube.scheduler.filters import tolerates
 from kube.scheduler.framework import MAX_SCORE, AcrossRate, Rate, Score
 from kube.scheduler.matching import AnyOf, Pods
 from kube.scheduler.nodeinfo import NodeInfo
