@@ -28,6 +28,7 @@ from kube.kubelet.runtime import (
     PodId,
     SandboxConfig,
     SandboxStatus,
+    Security,
     State,
     container_name,
     full_image_name,
@@ -75,6 +76,8 @@ def sandbox_request(config: SandboxConfig, node: str, network: str, lowest_score
         },
         "HostConfig": host,
     }
+    if config.sysctls:
+        host["Sysctls"] = dict(config.sysctls)
     if config.host_network:
         return request
     request["Hostname"] = config.hostname
@@ -110,7 +113,7 @@ def container_request(
         },
         "Env": [f"{name}={value}" for name, value in config.env],
         "WorkingDir": config.working_dir,
-        "User": config.user,
+        "User": config.security.user,
         "Tty": config.tty,
         "OpenStdin": config.stdin,
         "StdinOnce": config.stdin and config.stdin_once,
@@ -126,7 +129,7 @@ def container_request(
             "Memory": resources.memory,
             "MemorySwap": resources.memory,  # no swap: memory and swap together are no more than memory
             "OomScoreAdj": max(resources.oom_score_adj, lowest_score),
-            "Privileged": config.privileged,
+            **_security(config.security),
             "LogConfig": {"Type": "json-file", "Config": dict(log_options)},
         },
     }
@@ -136,6 +139,26 @@ def container_request(
     if config.args is not None:
         request["Cmd"] = list(config.args)
     return request
+
+
+def _security(security: Security) -> Json:
+    """The part of a container's HostConfig that says what it may do."""
+    options = [f"label={key}:{value}" for key, value in security.selinux.items()]
+    options += [f"seccomp={security.seccomp}"] if security.seccomp else []
+    options += [f"apparmor={security.apparmor}"] if security.apparmor else []
+    options += ["no-new-privileges"] if security.no_new_privileges else []
+    host: Json = {"Privileged": security.privileged, "ReadonlyRootfs": security.read_only_root}
+    if options:
+        host["SecurityOpt"] = options
+    if security.add_capabilities:
+        host["CapAdd"] = list(security.add_capabilities)
+    if security.drop_capabilities:
+        host["CapDrop"] = list(security.drop_capabilities)
+    if security.groups:
+        host["GroupAdd"] = list(security.groups)
+    if security.unmasked:
+        host["MaskedPaths"] = host["ReadonlyPaths"] = []
+    return host
 
 
 def _bind(source: str, target: str, read_only: bool) -> str:
@@ -219,7 +242,8 @@ def _number(text: str | None) -> int:
 def image(inspected: Json) -> Image:
     """An image, from what `inspect` or the list of images says."""
     names = [*(inspected.get("RepoTags") or ()), *(inspected.get("RepoDigests") or ())]
-    return Image(inspected["Id"], [name for name in names if "<none>" not in name], inspected.get("Size") or 0)
+    size, user = inspected.get("Size") or 0, (inspected.get("Config") or {}).get("User") or ""
+    return Image(inspected["Id"], [name for name in names if "<none>" not in name], size, user)
 
 
 _FRACTION = re.compile(r"\.(\d{1,6})\d*")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from kube.api.core import Pod, PodStatus, Service
@@ -44,3 +45,6 @@ class Host:
     dns: Dns = field(default_factory=Dns)
     memory_capacity: int = 0
     allocatable: dict[str, str] = field(default_factory=dict)
+    seccomp_profiles: Path = Path("/var/lib/kubelet/seccomp")
+    allowed_unsafe_sysctls: Sequence[str] = ()
+    """Names, or beginnings of names that end in `*`."""

@@ -36,6 +36,7 @@ class Options:
     root_dir: Path = Path("/var/lib/kubelet")
     cluster_dns: tuple[str, ...] = ()
     cluster_domain: str = "cluster.local"
+    allowed_unsafe_sysctls: tuple[str, ...] = ()
     max_pods: int = 110
     address: str = "0.0.0.0"
     port: int = 10250
@@ -81,6 +82,10 @@ def parser() -> argparse.ArgumentParser:
         help="DNS servers of the pods (default: the node's own)",
     )  # fmt: skip
     pods.add_argument("--cluster-domain", default="cluster.local", metavar="DOMAIN", help="domain of the cluster's DNS")
+    pods.add_argument(
+        "--allowed-unsafe-sysctls", type=daemon.comma_separated, default=[], metavar="NAME[,NAME]",
+        help="sysctls that pods may set beyond the safe ones; a * at the end stands for anything",
+    )  # fmt: skip
 
     engine = p.add_argument_group("the container engine")
     engine.add_argument(
@@ -164,6 +169,7 @@ def from_args(args: argparse.Namespace) -> Options:
         root_dir=args.root_dir,
         cluster_dns=tuple(args.cluster_dns),
         cluster_domain=args.cluster_domain,
+        allowed_unsafe_sysctls=tuple(args.allowed_unsafe_sysctls),
         max_pods=args.max_pods,
         address=args.address,
         port=args.port,

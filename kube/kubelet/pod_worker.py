@@ -29,6 +29,7 @@ from kube.kubelet.actions import (
     RemoveSandbox,
     Start,
 )
+from kube.kubelet.admission import refusal
 from kube.kubelet.configuration import ConfigError
 from kube.kubelet.environment import PodFacts, environment
 from kube.kubelet.events import PodEvents
@@ -45,6 +46,7 @@ from kube.kubelet.runtime import (
     PodId,
     RuntimeFailure,
 )
+from kube.kubelet.security import needs_image_user, security
 from kube.kubelet.spec import container_config, container_named, find_container, sandbox_config, sidecars
 from kube.kubelet.status import compute, pod_ip
 from kube.kubelet.termination import Messages
@@ -78,7 +80,7 @@ class PodWorker:
         self._messages = Messages(host.runtime, host.termination_logs)
         self._volumes: dict[str, Path] = {}
         self._announced: dict[str, str] = {}
-        self._looked = False
+        self._looked = self._admitted = False
         self._failures = 0
         self._gone = False
 
@@ -164,6 +166,7 @@ class PodWorker:
             self.seen = Seen(self.seen.sandboxes, await self._messages.added(self.pod, self.seen.containers))
         now = _now()
         self._memory.observe(self.seen, now)
+        self._admit()
         self._watch_deadline(now)
         self._kills.keep(container.id for container in self.seen.alive())
         self._watch_probes()
@@ -188,6 +191,19 @@ class PodWorker:
             grace = planning.grace_period(pod)
             return planning.plan_end(self.seen, "Stopping container {}", grace, sidecars=sidecars(pod))
         return planning.plan(pod, self.seen, self._memory, now)
+
+    def _admit(self) -> None:
+        """Have a pod fail that this node cannot run. What runs already is not judged."""
+        pod = self.pod
+        if pod is None or self._admitted or self._ending:
+            return
+        self._admitted = True
+        if self.seen.sandboxes or self.seen.containers or pod.status.phase in TERMINAL:
+            return
+        refused = refusal(pod, allowed_sysctls=self._host.allowed_unsafe_sysctls)
+        if refused is not None:
+            self._events.pod("Warning", refused.reason, refused.message)
+            self.end(refused.reason, f"Pod was rejected: {refused.message}")
 
     def _watch_deadline(self, now: float) -> None:
         """Note until when the pod may be active, and end it once it has been for so long."""
@@ -436,8 +452,13 @@ class PodWorker:
         mounts = []
         if container.volumeMounts:
             mounts = await asyncio.to_thread(container_mounts, container, self._volumes, dict(env), pod)
+        image_user = ""
+        if needs_image_user(pod, container):
+            image = await host.runtime.image(container.image)
+            image_user = "" if image is None else image.user
+        rights = security(pod, container, image_user, host.seccomp_profiles)
         mounts = [*mounts, *await asyncio.to_thread(host.termination_logs.mount, pod, container, attempt)]
-        return container_config(pod, container, attempt, env, mounts, host.memory_capacity)
+        return container_config(pod, container, attempt, env, mounts, host.memory_capacity, rights)
 
     def _trouble(self, container: core.Container, reason: str, message: str, event: str) -> None:
         memory = self._memory.of(container.name)

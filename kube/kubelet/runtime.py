@@ -84,6 +84,29 @@ class Resources:
 
 
 @dataclass(frozen=True, slots=True)
+class Security:
+    """As whom a container runs, and what it may do."""
+
+    user: str = ""
+    """`uid[:gid]`; empty: as its image says."""
+    groups: Sequence[str] = ()
+    """Groups beside its first."""
+    privileged: bool = False
+    read_only_root: bool = False
+    no_new_privileges: bool = False
+    add_capabilities: Sequence[str] = ()
+    drop_capabilities: Sequence[str] = ()
+    seccomp: str = ""
+    """`unconfined`, or a profile's text; empty: the engine's own."""
+    apparmor: str = ""
+    """`unconfined`, or a profile's name; empty: the engine's own."""
+    unmasked: bool = False
+    """All of /proc is to be seen."""
+    selinux: Mapping[str, str] = field(default_factory=dict)
+    """user, role, type and level of its label."""
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxConfig:
     """A sandbox to make."""
 
@@ -96,6 +119,7 @@ class SandboxConfig:
     dns_servers: Sequence[str] = ()
     dns_searches: Sequence[str] = ()
     dns_options: Sequence[str] = ()
+    sysctls: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -120,8 +144,7 @@ class ContainerConfig:
     tty: bool = False
     stdin: bool = False
     stdin_once: bool = False
-    privileged: bool = False
-    user: str = ""
+    security: Security = field(default_factory=Security)
     grace_period: int = 30
     labels: Mapping[str, str] = field(default_factory=dict)
 
@@ -180,6 +203,8 @@ class Image:
     id: str
     names: Sequence[str]
     size: int = 0
+    user: str = ""
+    """As whom its containers run: `user[:group]`, by name or number; empty: root. Not known of a listed image."""
 
 
 @dataclass(frozen=True, slots=True)

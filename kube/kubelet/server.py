@@ -73,6 +73,8 @@ async def run(options: Options) -> None:
                 dns=_dns(options),
                 memory_capacity=facts.machine.memory,
                 allocatable=capacity(facts),
+                seccomp_profiles=options.root_dir / "seccomp",
+                allowed_unsafe_sysctls=options.allowed_unsafe_sysctls,
             )
             kubelet = Kubelet(name, host, pods, services, statuses, sync_frequency=options.sync_frequency)
             agent = NodeAgent(

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kube.api.core import Container, Pod
-from kube.kubelet.configuration import ConfigError
 from kube.kubelet.environment import expand
 from kube.kubelet.resources import container_resources
 from kube.kubelet.runtime import (
@@ -20,6 +19,7 @@ from kube.kubelet.runtime import (
     PodId,
     PortMapping,
     SandboxConfig,
+    Security,
 )
 
 DEFAULT_GRACE = 30
@@ -103,7 +103,16 @@ def sandbox_config(pod: Pod, attempt: int, image: str, dns: Dns) -> SandboxConfi
         dns_servers=servers,
         dns_searches=searches,
         dns_options=options,
+        sysctls={s.name.replace("/", "."): s.value for s in rights.sysctls}
+        if (rights := pod.spec.securityContext)
+        else {},
     )
+
+
+def sysctls(pod: Pod) -> dict[str, str]:
+    """The kernel parameters of the pod's own namespaces; `/` in a name is the same as `.`."""
+    rights = pod.spec.securityContext
+    return {sysctl.name.replace("/", "."): sysctl.value for sysctl in rights.sysctls} if rights else {}
 
 
 def dns_of(pod: Pod, dns: Dns) -> tuple[list[str], list[str], list[str]]:
@@ -135,18 +144,10 @@ def container_config(
     env: Sequence[tuple[str, str]],
     mounts: Sequence[Mount],
     memory_capacity: int,
+    security: Security,
 ) -> ContainerConfig:
-    """A container of a pod, its command with the environment's variables filled in. Raises ConfigError."""
+    """A container of a pod, its command with the environment's variables filled in."""
     variables: Mapping[str, str] = dict(env)
-    rights, pod_rights = container.securityContext, pod.spec.securityContext
-    user = _first(rights.runAsUser if rights else None, pod_rights.runAsUser if pod_rights else None)
-    group = _first(rights.runAsGroup if rights else None, pod_rights.runAsGroup if pod_rights else None)
-    non_root = _first(rights.runAsNonRoot if rights else None, pod_rights.runAsNonRoot if pod_rights else None)
-    if non_root and user == 0:
-        raise ConfigError("container's runAsUser breaks non-root policy")
-    identity = "" if user is None else str(user)
-    if group is not None:
-        identity = f"{identity or 0}:{group}"
     grace = pod.spec.terminationGracePeriodSeconds
     return ContainerConfig(
         pod=pod_id(pod),
@@ -163,14 +164,9 @@ def container_config(
         tty=container.tty,
         stdin=container.stdin,
         stdin_once=container.stdinOnce,
-        privileged=bool(rights and rights.privileged),
-        user=identity,
+        security=security,
         grace_period=DEFAULT_GRACE if grace is None else grace,
     )
-
-
-def _first(*values: int | None) -> int | None:
-    return next((value for value in values if value is not None), None)
 
 
 def search_domains(resolv_conf: Iterable[str]) -> list[str]:

@@ -24,6 +24,7 @@ from kube.kubelet.runtime import (
     RuntimeFailure,
     SandboxConfig,
     SandboxStatus,
+    Security,
     State,
 )
 from tests.own_node import OwnNode
@@ -144,7 +145,7 @@ async def test_a_container_gets_what_its_config_says(runtime: DockerRuntime, tmp
         args=[script, "zero", "one"],
         env=[("GREETING", "hello=you\nthere"), ("EMPTY", "")],
         working_dir="/www",
-        user="0:65534",
+        security=Security(user="0:65534"),
         mounts=[
             Mount(str(tmp_path / "in"), "/in", read_only=True),
             Mount(str(tmp_path / "new" / "out"), "/out"),
@@ -205,7 +206,7 @@ async def test_a_container_that_the_engine_refuses_is_an_error_that_says_why(run
     with pytest.raises(RuntimeFailure, match="invalid mount path") as failure:
         await runtime.create_container(box.id, config)
     assert failure.value.reason == "CreateContainerError"
-    id = await runtime.create_container(box.id, replace(container(box), user="nobody-knows"))
+    id = await runtime.create_container(box.id, replace(container(box), security=Security(user="nobody-knows")))
     with pytest.raises(RuntimeFailure, match="unable to find user nobody-knows") as failure:
         await runtime.start_container(id)
     assert failure.value.reason == "RunContainerError"

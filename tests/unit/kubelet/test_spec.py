@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from kube.api.qos import qos_class
-from kube.kubelet.configuration import ConfigError
 from kube.kubelet.resources import container_resources, oom_score_adj, quota, shares
-from kube.kubelet.runtime import ContainerConfig, Mount, PortMapping
+from kube.kubelet.runtime import ContainerConfig, Mount, PortMapping, Security
 from kube.kubelet.spec import (
     Dns,
     container_config,
@@ -27,7 +26,7 @@ GIB = 2**30
 
 def config(more: dict[str, Any], env: list[tuple[str, str]] | None = None, **spec: Any) -> ContainerConfig:
     pod = make_pod("web", container(**more), **spec)
-    return container_config(pod, pod.spec.containers[0], 3, env or [], [Mount("/a", "/b")], 16 * GIB)
+    return container_config(pod, pod.spec.containers[0], 3, env or [], [Mount("/a", "/b")], 16 * GIB, Security())
 
 
 def test_command_and_args_are_expanded_and_none_where_the_image_decides() -> None:
@@ -44,26 +43,6 @@ def test_what_identifies_the_container() -> None:
     assert made.grace_period == 30
     assert config({}, terminationGracePeriodSeconds=5).grace_period == 5
     assert config({}, terminationGracePeriodSeconds=0).grace_period == 0
-
-
-@pytest.mark.parametrize(
-    ("rights", "pod_rights", "user"),
-    [
-        ({}, {}, ""),
-        ({"runAsUser": 1000}, {}, "1000"),
-        ({}, {"runAsUser": 1000}, "1000"),
-        ({"runAsUser": 0}, {"runAsUser": 1000}, "0"),
-        ({"runAsUser": 1000, "runAsGroup": 2000}, {}, "1000:2000"),
-        ({"runAsGroup": 2000}, {}, "0:2000"),
-    ],
-)
-def test_whom_it_runs_as(rights: dict[str, Any], pod_rights: dict[str, Any], user: str) -> None:
-    assert config({"securityContext": rights}, securityContext=pod_rights).user == user
-
-
-def test_root_where_root_is_forbidden_is_a_config_error() -> None:
-    with pytest.raises(ConfigError, match="breaks non-root policy"):
-        config({"securityContext": {"runAsUser": 0, "runAsNonRoot": True}})
 
 
 def test_only_name_and_image_make_another_version() -> None:
