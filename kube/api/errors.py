@@ -22,13 +22,15 @@ class ApiError(Exception):
         self.message = message
         self.details = details or {}
         self._shows_details = details is not None
+        self.metadata: dict[str, Any] = {}
+        """Of the Status, which is a list's in form: `continue`."""
 
     def to_dict(self) -> dict[str, Any]:
         """The `Status` object, as JSON-ready data."""
         status: dict[str, Any] = {
             "kind": "Status",
             "apiVersion": "v1",
-            "metadata": {},
+            "metadata": self.metadata,
             "status": "Failure",
             "message": self.message,
             "reason": self.reason,

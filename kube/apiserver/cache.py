@@ -233,8 +233,6 @@ class Cache:
         """Every change after this revision has been in the windows. (Some may have left theirs.)"""
         self.replaying = asyncio.Lock()
         self.ready = asyncio.Event()
-        self.following = False
-        """The watch on the store is alive."""
         self._progress: list[tuple[int, asyncio.Future[None]]] = []
         self._probe: asyncio.Task[int] | None = None
         self._next_probe: asyncio.Task[int] | None = None
@@ -304,7 +302,6 @@ class Cache:
                     self.ready.set()
                     log.info("cache holds everything up to revision %d", self.revision)
                 async for batch in self.store.watch(keys.ROOT, self.revision + 1):
-                    self.following = True
                     delay = 0.05
                     self._take(batch)
             except Compacted:
@@ -314,14 +311,13 @@ class Cache:
                 log.warning("store unavailable, trying again in %.2f s: %s", delay, error)
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, 1.0)
-            finally:
-                self.following = False
 
     async def progress(self) -> None:
         """Write the progress key for readers who wait for a revision that no event under /registry will bring."""
         while True:
             await asyncio.sleep(PROGRESS_DELAY)
-            if not self._progress or not self.following:
+            self._progress = [item for item in self._progress if not item[1].done()]  # who has given up
+            if not self._progress:
                 continue
             wanted = max(revision for revision, _ in self._progress)
             await asyncio.sleep(PROGRESS_DELAY)

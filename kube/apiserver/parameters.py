@@ -40,6 +40,14 @@ def list_options(request: Request, resource: Resource) -> ListOptions:
         why = "resourceVersionMatch is forbidden unless resourceVersion is provided"
         found = [errors.field_forbidden("resourceVersionMatch", why)]
         raise errors.invalid_object("ListOptions", "", found, "meta.k8s.io")
+    if matching and query.text("continue"):
+        why = "resourceVersionMatch is forbidden when continue is provided"
+        found = [errors.field_forbidden("resourceVersionMatch", why)]
+        raise errors.invalid_object("ListOptions", "", found, "meta.k8s.io")
+    if matching == "Exact" and version == "0":
+        why = 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
+        found = [errors.field_forbidden("resourceVersionMatch", why)]
+        raise errors.invalid_object("ListOptions", "", found, "meta.k8s.io")
     if matching and matching not in ("Exact", "NotOlderThan"):
         found = [errors.not_supported("resourceVersionMatch", matching, ["Exact", "NotOlderThan", ""])]
         raise errors.invalid_object("ListOptions", "", found, "meta.k8s.io")

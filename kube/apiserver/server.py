@@ -11,7 +11,6 @@ from collections.abc import Iterator
 import uvicorn
 
 from kube import daemon
-from kube.api.resources import NAMESPACES
 from kube.apiserver import certificates, openid
 from kube.apiserver.access import Access
 from kube.apiserver.app import Api, App
@@ -76,7 +75,8 @@ async def run(options: Options) -> None:
     handlers = Handlers(verbs, cache, nodes, access=access)
     discovery = Discovery()
     api = Api(handlers, discovery, max_in_flight=options.max_requests_inflight, timeout=options.request_timeout)
-    rest = pages(discovery, _checks(store, cache))
+    prepared = asyncio.Event()
+    rest = pages(discovery, _checks(store, cache, prepared))
     app = App(api, rest)
     if access.tokens is not None:
         openid.add_pages(rest, access.tokens, f"{options.advertise_address}:{options.secure_port}")
@@ -90,7 +90,7 @@ async def run(options: Options) -> None:
             progress = tasks.create_task(cache.progress(), name="progress")
             compactor = Compactor(store, options.etcd_compaction_interval)
             compacting = tasks.create_task(compactor.run(), name="compaction")
-            tasks.create_task(_prepare(cache, verbs), name="bootstrap")
+            tasks.create_task(_prepare(cache, verbs, prepared), name="bootstrap")
             if access.tokens is not None:
                 # What is wrong with a key is told now; and it takes long.
                 tasks.create_task(access.tokens.load(), name="service-account-keys")
@@ -115,13 +115,14 @@ async def run(options: Options) -> None:
         await store.close()
 
 
-async def _prepare(cache: Cache, verbs: Verbs) -> None:
+async def _prepare(cache: Cache, verbs: Verbs, prepared: asyncio.Event) -> None:
     await cache.ready.wait()
     await create_namespaces(verbs)
     await create_priority_classes(verbs)
+    prepared.set()
 
 
-def _checks(store: EtcdStore, cache: Cache) -> dict[str, daemon.Check]:
+def _checks(store: EtcdStore, cache: Cache, prepared: asyncio.Event) -> dict[str, daemon.Check]:
     async def ping() -> None:
         return
 
@@ -135,7 +136,7 @@ def _checks(store: EtcdStore, cache: Cache) -> dict[str, daemon.Check]:
     async def synced() -> None:
         if not cache.ready.is_set():
             raise RuntimeError("the cache has not been filled yet")
-        if not cache.of(NAMESPACES).entries:
+        if not prepared.is_set():
             raise RuntimeError("the first namespaces have not been created yet")
 
     return {"ping": ping, "etcd": etcd, "poststarthook/start-cache": synced}

@@ -9,8 +9,6 @@ or raises an `errors.ApiError`.
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import random
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -18,12 +16,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-import orjson
-
 from kube.api import defaults, errors, fields, labels, managedfields
 from kube.api.managedfields import Author
 from kube.api.meta import DeleteOptions, Object, now
 from kube.api.resources import NAMESPACES, Resource
+from kube.apiserver import paging
 from kube.apiserver.cache import Cache, Entry, Match
 from kube.apiserver.registry.strategy import Strategy
 from kube.store import codec, keys
@@ -118,15 +115,18 @@ class Verbs:
         match = options.match()
         after, exact = "", 0
         if options.continue_:
-            exact, after = _decode_continue(options.continue_, prefix)
+            if options.resource_version not in ("", "0"):
+                raise errors.BadRequest("specifying resource version is not allowed when using continue")
+            exact, after = paging.decode(options.continue_, prefix)
         elif options.resource_version_match == "Exact":
             exact = parse_version(options.resource_version)
-        if exact:
+            await self._await_version(options.resource_version)
+        if exact > 0:
             return await self._list_at(resource, prefix, exact, after, match, options.limit)
         # With a limit, "at least as new as N" is answered from now: the pages that follow must be of one revision.
         await self._await_version(options.resource_version)
         revision = self.cache.revision
-        found = self.cache.of(resource).select(prefix)
+        found = self.cache.of(resource).select(prefix, after)
         entries = [entry for entry in found if match is None or match(entry)]
         return _page(entries, revision, prefix, options.limit, counted=match is None)
 
@@ -135,13 +135,8 @@ class Verbs:
     ) -> Listing:
         try:
             page = await self.store.list(prefix, after=after, revision=revision)
-        except Compacted as gone:
-            if after:
-                raise errors.Expired(
-                    "The provided continue parameter is too old to display a consistent list result. "
-                    "You must start a new list without the continue parameter."
-                ) from None
-            raise errors.expired(revision, gone.oldest) from None
+        except Compacted:
+            raise paging.expired(after, prefix) from None
         found = (Entry(resource, kv) for kv in page.items)
         entries = [entry for entry in found if match is None or match(entry)]
         return _page(entries, revision, prefix, limit, counted=match is None)
@@ -477,29 +472,16 @@ def parse_version(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         quoted = errors.quote(text)
         raise errors.BadRequest(f"Invalid value: {quoted}: strconv.ParseUint: parsing {quoted}: invalid syntax")
+    if int(text[:21]) >= 2**64:
+        quoted = errors.quote(text)
+        raise errors.BadRequest(f"Invalid value: {quoted}: strconv.ParseUint: parsing {quoted}: value out of range")
     return int(text)
 
 
 def _page(entries: list[Entry], revision: int, prefix: str, limit: int, *, counted: bool) -> Listing:
     if not limit or len(entries) <= limit:
         return Listing(entries, revision)
-    token = _encode_continue(revision, entries[limit - 1].key.removeprefix(prefix))
+    token = paging.encode(revision, entries[limit - 1].key, prefix)
     # With a selector upstream does not count what remains.
     remaining = len(entries) - limit if counted else None
     return Listing(entries[:limit], revision, token, remaining)
-
-
-def _encode_continue(revision: int, start: str) -> str:
-    token = orjson.dumps({"v": "meta.k8s.io/v1", "rv": revision, "start": start + "\0"})
-    return base64.urlsafe_b64encode(token).decode().rstrip("=")
-
-
-def _decode_continue(token: str, prefix: str) -> tuple[int, str]:
-    """The revision and the last key of the page before. Raises BadRequest."""
-    try:
-        data = orjson.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-        if data["v"] != "meta.k8s.io/v1":
-            raise ValueError(data["v"])
-        return int(data["rv"]), prefix + str(data["start"]).removesuffix("\0")
-    except (ValueError, KeyError, TypeError, binascii.Error):
-        raise errors.BadRequest(f"continue key is not valid: {token}") from None

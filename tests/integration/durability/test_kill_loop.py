@@ -6,11 +6,8 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
-import pytest
 
 from kube.store.etcd import EtcdStore
 from tests.history import check
@@ -20,22 +17,6 @@ from tests.recorder import Recorder
 
 TORMENT = 15.0
 """Seconds that servers are killed for."""
-
-
-@pytest.fixture
-def apiservers(own_etcd: OwnEtcd, tmp_path: Path) -> Iterator[list[OwnApiserver]]:
-    """Two, on one etcd."""
-    servers = []
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        servers.append(OwnApiserver(own_etcd, tmp_path / name / "apiserver.log"))
-    try:
-        for server in servers:
-            server.start()
-        yield servers
-    finally:
-        for server in servers:
-            server.kill()
 
 
 async def test_nothing_is_lost_doubled_or_reordered(own_etcd: OwnEtcd, apiservers: list[OwnApiserver]) -> None:

@@ -204,6 +204,19 @@ async def test_a_revision_from_outside_the_prefix_does_not_hold_up_a_read(server
         await server.cache.fresh()
 
 
+async def test_nor_does_it_when_nothing_under_the_prefix_has_changed_since_the_start() -> None:
+    store = MemoryStore()
+    cache = Cache(store)
+    tasks = [asyncio.create_task(cache.run()), asyncio.create_task(cache.progress())]
+    await cache.ready.wait()
+    await store.txn([], [Put("/elsewhere", b"x")])
+    async with asyncio.timeout(2):
+        await cache.fresh()
+    for task in tasks:
+        task.cancel()
+    await store.close()
+
+
 async def test_a_compacted_store_is_listed_again() -> None:
     store = MemoryStore()
     cache = Cache(store)
