@@ -310,6 +310,7 @@ def programs(settings: Settings) -> list[Program]:
                 f"--hostname-override={settings.node}",
                 f"--healthz-port={settings.proxy_port}",
                 f"--service-cluster-ip-range={settings.service_range}",
+                f"--cluster-cidr={settings.pod_range}",
             ),
             health(settings.proxy_port),
         ),

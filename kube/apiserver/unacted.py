@@ -63,12 +63,8 @@ _POD_SPEC: dict[str, tuple[Any, ...]] = {
 
 # The proxy (kube/proxy) does not look at these.
 _SERVICE_SPEC: dict[str, tuple[Any, ...]] = {
-    "externalTrafficPolicy": ("Cluster",),
-    "healthCheckNodePort": (),
-    "internalTrafficPolicy": ("Cluster",),
     "loadBalancerClass": (),
     "loadBalancerIP": (),
-    "loadBalancerSourceRanges": (),
     "ports.protocol": ("TCP", "UDP"),
     "trafficDistribution": (),
     "type": ("ClusterIP", "NodePort"),  # nobody makes load balancers, nor names in a DNS

@@ -1,7 +1,7 @@
 """kube-proxy's wiring.
 
-When the proxy ends its rules stay: they are right for the next one, which listens on the same ports, and until then
-traffic is refused instead of led astray. `--cleanup` removes them.
+When the proxy ends its rules stay: they are right for the next one, and until then the kernel goes on by them (in the
+mode `userspace` traffic is refused meanwhile instead of led astray). `--cleanup` removes them.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import logging
 import resource
+import socket
 
 from aiohttp import web
 
@@ -17,16 +18,21 @@ from kube import daemon
 from kube.api import core
 from kube.client import flags
 from kube.client.informer import Informers
-from kube.proxy import rules, tables
+from kube.proxy import explain, rules, tables
+from kube.proxy.health import HealthChecks
 from kube.proxy.iptables import Iptables, IptablesFailed
+from kube.proxy.kernel import KernelMode
+from kube.proxy.node import NodeNetwork
 from kube.proxy.options import Options
-from kube.proxy.proxier import Proxier, Services, portals
-from kube.proxy.roundrobin import RoundRobin
+from kube.proxy.proxier import Proxier
+from kube.proxy.services import ServicePort
+from kube.proxy.state import Services
+from kube.proxy.userspace import UserspaceMode
 
 log = logging.getLogger(__name__)
 
 RENDERED_PORT = 40000
-"""Local port of the first service in what `--render` prints."""
+"""Local port of the first service in what `--render` prints for the mode `userspace`."""
 
 
 async def run(options: Options) -> None:
@@ -34,7 +40,10 @@ async def run(options: Options) -> None:
     if options.cleanup:
         await cleanup()
     elif options.render:
-        print(await render(options), end="")  # noqa: T201  # this is what was asked for
+        print(tables.render(await present(options)), end="")  # noqa: T201  # this is what was asked for
+    elif options.explain is not None:
+        told = explain.explain(await present(options), *options.explain, pods=options.cluster_cidr)
+        print(told, end="")  # noqa: T201  # likewise
     else:
         await serve(options)
 
@@ -46,17 +55,16 @@ async def serve(options: Options) -> None:
     _allow_many_connections()
     async with flags.connect(options.client, user_agent="kube-proxy") as (_client, sources):
         informers = Informers(sources)
+        services, endpoints = informers.of(core.Service), informers.of(core.Endpoints)
+        health = HealthChecks()
         proxier = Proxier(
-            informers.of(core.Service),
-            informers.of(core.Endpoints),
-            iptables,
-            service_range=options.service_cluster_ip_range,
-            bind_address=options.bind_address,
-            port_range=options.proxy_port_range,
-            udp_timeout=options.udp_timeout,
+            mode(options, Services(services, endpoints), iptables, health),
+            services,
+            endpoints,
             sync_period=options.iptables_sync_period,
             min_sync_period=options.iptables_min_sync_period,
         )
+        health.healthy = lambda: proxier.healthy
 
         async def proxy_mode(_request: web.Request) -> web.Response:
             return web.Response(text=options.proxy_mode)
@@ -75,6 +83,34 @@ async def serve(options: Options) -> None:
             tasks.create_task(proxier.run(), name="proxier")
 
 
+def mode(options: Options, services: Services, iptables: Iptables, health: HealthChecks) -> UserspaceMode | KernelMode:
+    """The mode that was asked for."""
+    if options.proxy_mode == "userspace":
+        return UserspaceMode(
+            services,
+            iptables,
+            service_range=options.service_cluster_ip_range,
+            bind_address=options.bind_address,
+            port_range=options.proxy_port_range,
+            udp_timeout=options.udp_timeout,
+        )
+    settings = rules.Settings(
+        service_range=options.service_cluster_ip_range,
+        cluster_cidr=options.cluster_cidr,
+        masquerade_all=options.masquerade_all,
+        node_port_addresses=options.nodeport_addresses,
+        localhost_node_ports=options.iptables_localhost_nodeports,
+    )
+    return KernelMode(
+        services,
+        iptables,
+        settings,
+        node=options.hostname_override or socket.gethostname().lower(),
+        health=health,
+        network=NodeNetwork(settings),
+    )
+
+
 async def cleanup() -> None:
     """Remove every chain, jump and rule of the proxy from this network namespace."""
     try:
@@ -84,8 +120,8 @@ async def cleanup() -> None:
     log.info("all rules removed" if removed else "there were no rules to remove")
 
 
-async def render(options: Options) -> str:
-    """The rules for the services there are now. Local ports are made up: a running proxy has its own."""
+async def present(options: Options) -> tuple[tables.Table, ...]:
+    """The rules for the services there are now. Userspace's local ports are made up: a running proxy has its own."""
     async with flags.connect(options.client, user_agent="kube-proxy") as (_client, sources):
         informers = Informers(sources)
         services, endpoints = informers.of(core.Service), informers.of(core.Endpoints)
@@ -94,12 +130,15 @@ async def render(options: Options) -> str:
             await informers.synced()
         finally:
             following.cancel()
-        known = Services(services, endpoints, RoundRobin())
+        chosen = mode(options, Services(services, endpoints), Iptables(), HealthChecks())
         for service in sorted(services.list(), key=lambda service: service.key):
-            known.update(service.key)
+            chosen.update(service.key)
         ports = itertools.count(RENDERED_PORT)
-        plan = portals(known.all(), known.has_backends, lambda port: next(ports) if known.has_backends(port) else 0)
-        return tables.render(rules.userspace(plan, options.service_cluster_ip_range, options.bind_address))
+
+        def local_port(_service: ServicePort) -> int:
+            return next(ports)
+
+        return chosen.tables(local_port) if isinstance(chosen, UserspaceMode) else chosen.tables()
 
 
 async def _check_iptables(iptables: Iptables) -> None:

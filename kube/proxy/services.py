@@ -8,12 +8,16 @@ Its backends are the ready addresses of the Endpoints object of the same name wh
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from typing import NamedTuple
 
 from kube.api import core
+
+log = logging.getLogger(__name__)
 
 NO_CLUSTER_IP = ("", "None")
 DEFAULT_AFFINITY_SECONDS = 10800
@@ -41,6 +45,18 @@ class Backend(NamedTuple):
         return f"{self.ip}:{self.port}"
 
 
+class Endpoint(NamedTuple):
+    """A backend, and what decides whether it takes traffic."""
+
+    backend: Backend
+    node: str = ""
+    """Where it is; empty: not known."""
+    ready: bool = True
+    """It takes traffic."""
+    draining: bool = False
+    """It is going away and could still take traffic: asked only if nobody else is there."""
+
+
 @dataclass(frozen=True, slots=True)
 class ServicePort:
     """One port of one service, as the node has to serve it."""
@@ -51,9 +67,29 @@ class ServicePort:
     protocol: str = "TCP"
     node_port: int = 0
     external_ips: tuple[str, ...] = ()
-    """externalIPs, and the addresses that a load balancer hands traffic over with."""
+    """Its externalIPs."""
+    load_balancer_ips: tuple[str, ...] = ()
+    """The addresses with which a load balancer hands traffic over to the nodes (not those of ipMode Proxy)."""
+    source_ranges: tuple[str, ...] = ()
+    """The networks whose traffic may come through the load balancer; none: all."""
     affinity_seconds: int = 0
     """How long a client address stays with its backend (sessionAffinity: ClientIP); 0: not at all."""
+    external_local: bool = False
+    """externalTrafficPolicy Local: what comes from outside goes to backends on the node it came to."""
+    internal_local: bool = False
+    """internalTrafficPolicy Local: what comes to the cluster IP goes to backends on the node it came from."""
+    health_check_node_port: int = 0
+    """Where the node tells load balancers whether it has backends; 0: nowhere."""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Every address that the service port is reached at, but for those of the nodes. Each once."""
+        return tuple(dict.fromkeys((self.cluster_ip, *self.external_ips, *self.load_balancer_ips)))
+
+    @property
+    def external(self) -> bool:
+        """Whether it may be reached from outside the cluster."""
+        return bool(self.node_port or self.external_ips or self.load_balancer_ips)
 
 
 def service_ports(service: core.Service) -> list[ServicePort]:
@@ -61,33 +97,45 @@ def service_ports(service: core.Service) -> list[ServicePort]:
     spec = service.spec
     if spec.type == "ExternalName" or spec.clusterIP in NO_CLUSTER_IP or not _is_ipv4(spec.clusterIP):
         return []
-    ingress = service.status.loadBalancer.ingress if spec.type == "LoadBalancer" else []
-    external = [*spec.externalIPs, *(entry.ip for entry in ingress)]
-    return [
-        ServicePort(
-            name=ServicePortName(service.namespace, service.name, port.name),
-            cluster_ip=spec.clusterIP,
-            port=port.port,
-            protocol=port.protocol or "TCP",
-            node_port=port.nodePort,
-            external_ips=tuple(dict.fromkeys(filter(_is_ipv4, external))),
-            affinity_seconds=_affinity_seconds(spec),
+    balanced = spec.type == "LoadBalancer"
+    ingress = service.status.loadBalancer.ingress if balanced else []
+    is_external = spec.type in ("NodePort", "LoadBalancer") or bool(spec.externalIPs)
+    found = []
+    for port in spec.ports:
+        protocol = port.protocol or "TCP"
+        if protocol not in PROTOCOLS:
+            log.warning("%s: port %d is not served: no %s here", service.key, port.port, protocol)
+            continue
+        found.append(
+            ServicePort(
+                name=ServicePortName(service.namespace, service.name, port.name),
+                cluster_ip=spec.clusterIP,
+                port=port.port,
+                protocol=protocol,
+                node_port=port.nodePort,
+                external_ips=_ipv4(spec.externalIPs),
+                load_balancer_ips=_ipv4(entry.ip for entry in ingress if entry.ipMode in (None, "VIP")),
+                source_ranges=_networks(spec.loadBalancerSourceRanges) if balanced else (),
+                affinity_seconds=_affinity_seconds(spec),
+                external_local=is_external and spec.externalTrafficPolicy == "Local",
+                internal_local=spec.internalTrafficPolicy == "Local",
+                health_check_node_port=spec.healthCheckNodePort if balanced else 0,
+            )
         )
-        for port in spec.ports
-        if (port.protocol or "TCP") in PROTOCOLS
-    ]
+    return found
 
 
-def backends(endpoints: core.Endpoints) -> dict[str, list[Backend]]:
-    """The ready backends by name of the port, in the order of the object, each once."""
-    found: dict[str, dict[Backend, None]] = {}
+def endpoints_of(endpoints: core.Endpoints) -> dict[str, list[Endpoint]]:
+    """The endpoints by name of the port, in the order of the object, each once."""
+    found: dict[str, dict[Backend, Endpoint]] = {}
     for subset in endpoints.subsets:
         for port in subset.ports:
             of_port = found.setdefault(port.name, {})
-            of_port.update(
-                (Backend(address.ip, port.port), None) for address in subset.addresses if _is_ipv4(address.ip)
-            )
-    return {name: list(of_port) for name, of_port in found.items()}
+            for address in subset.addresses:
+                if _is_ipv4(address.ip):
+                    backend = Backend(address.ip, port.port)
+                    of_port.setdefault(backend, Endpoint(backend, address.nodeName or ""))
+    return {name: list(of_port.values()) for name, of_port in found.items()}
 
 
 def named(ports: Iterable[ServicePort]) -> dict[ServicePortName, ServicePort]:
@@ -101,6 +149,19 @@ def _affinity_seconds(spec: core.ServiceSpec) -> int:
     config = spec.sessionAffinityConfig
     seconds = config.clientIP.timeoutSeconds if config and config.clientIP else None
     return seconds or DEFAULT_AFFINITY_SECONDS
+
+
+def _ipv4(addresses: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(filter(_is_ipv4, addresses)))
+
+
+def _networks(ranges: Iterable[str]) -> tuple[str, ...]:
+    """What can be understood of loadBalancerSourceRanges, as iptables writes it; all of it IPv6: nobody may."""
+    found = []
+    for text in ranges:
+        with contextlib.suppress(ValueError):
+            found.append(str(IPv4Network(text.strip(), strict=False)))
+    return tuple(dict.fromkeys(found)) or (("0.0.0.0/32",) if ranges else ())
 
 
 def _is_ipv4(address: str) -> bool:

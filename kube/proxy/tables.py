@@ -2,13 +2,14 @@
 
 Rules are kept in the very form in which `iptables-save` prints them, so that what is wanted can be compared with what
 is there. All changes of one table are one `iptables-restore --noflush` transaction: a packet sees the old rules or the
-new, never a mixture. Only our own chains are written; of a built-in chain only our own jumps, which stand first in it.
+new, never a mixture (but see `transactions` for very many). Only our own chains are written; of a built-in chain only
+our own jumps, which stand first in it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 Rules = tuple[str, ...]
@@ -68,29 +69,56 @@ def transaction(found: Table, wanted: Table, ours: Callable[[str], bool]) -> str
 
     Chains that are ours and no longer wanted are removed, and so are jumps to our chains anywhere in a built-in chain.
     """
+    return "".join(transactions(found, wanted, ours))
+
+
+def transactions(found: Table, wanted: Table, ours: Callable[[str], bool], most: int = 0) -> list[str]:
+    """The same as one transaction, or as several when more than `most` chains change (0: always one).
+
+    What is new comes first, in the order of `wanted`, where each chain jumps to those before it only: nothing leads
+    there yet. Then come the changes of chains that are in use and the jumps, and at last the removal of what nothing
+    leads to any more. So a packet finds each service port as it was or as it is to be, whichever of them were written.
+    """
     stale = [chain for chain in found.chains if chain not in wanted.chains and ours(chain)]
+    new = [chain for chain in wanted.chains if chain not in found.chains]
     changed = [
         chain
         for chain, rules in wanted.chains.items()
-        if chain not in found.chains or not _same(found.chains[chain], rules)
+        if chain in found.chains and not _same(found.chains[chain], rules)
     ]
     jumps: list[str] = []
     for hook in BUILT_IN:
         jumps += _jumps(hook, found.hooks.get(hook, ()), wanted.hooks.get(hook, ()), ours)
-    if not (stale or changed or jumps):
-        return ""
-    lines = [f"*{wanted.name}"]
-    lines += [f":{chain} - [0:0]" for chain in [*changed, *stale]]  # --noflush: this empties the chain, or makes it
-    lines += [f"-A {chain} {rule}" for chain in changed for rule in wanted.chains[chain]]
-    lines += jumps
-    lines += [f"-X {chain}" for chain in stale]
-    return "\n".join([*lines, "COMMIT", ""])
+    removed = [f"-X {chain}" for chain in stale]
+    if not most or len(new) + len(changed) + len(stale) <= most:
+        written = [*new, *changed]
+        steps = [[*_emptied([*written, *stale]), *_filled(wanted, written), *jumps, *removed]]
+    else:
+        steps = [[*_emptied(some), *_filled(wanted, some)] for some in _batches(new, most)]
+        steps += [[*_emptied(some), *_filled(wanted, some)] for some in _batches(changed, most)]
+        steps.append(jumps)
+        steps += [_emptied(some) for some in _batches(stale, most)]
+        steps += map(list, _batches(removed, most))
+    return ["\n".join([f"*{wanted.name}", *lines, "COMMIT", ""]) for lines in steps if lines]
 
 
 def target(rule: str) -> str:
     """Where a rule jumps to."""
     match = _JUMP.search(rule)
     return match[1] if match else ""
+
+
+def _emptied(chains: Iterable[str]) -> list[str]:
+    """With --noflush, this empties a chain, or makes it."""
+    return [f":{chain} - [0:0]" for chain in chains]
+
+
+def _filled(wanted: Table, chains: Iterable[str]) -> list[str]:
+    return [f"-A {chain} {rule}" for chain in chains for rule in wanted.chains[chain]]
+
+
+def _batches(items: Sequence[str], size: int) -> list[Sequence[str]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 def _jumps(hook: str, found: Rules, wanted: Rules, ours: Callable[[str], bool]) -> list[str]:

@@ -1,4 +1,8 @@
-"""The listeners of the mode `userspace`: one local port for each service port, open as long as the service is.
+"""The mode `userspace`: one local port for each service port, open as long as the service is.
+
+The kernel redirects a service's traffic there, and the proxy forwards it to a backend. A change of backends reaches the
+balancer at once: one that went gets no further connection. Listeners and rules follow in `sync`, in an order that
+keeps the gap closed: first listen, then redirect there, then close what nothing is redirected to any more.
 
 A listener stays on its port whatever happens to the service's endpoints, so that neither connections nor rules are
 disturbed. After a restart it takes the port that the rules in the kernel still point to, if that is free: traffic is
@@ -10,12 +14,17 @@ from __future__ import annotations
 import errno
 import logging
 import socket
-from collections.abc import Iterable, Mapping
-from ipaddress import IPv4Address
+from collections.abc import Callable, Iterable, Mapping
+from ipaddress import IPv4Address, IPv4Network
 
+from kube.proxy import portals
+from kube.proxy.iptables import Flow, Iptables
+from kube.proxy.portals import Address, Portal
 from kube.proxy.roundrobin import RoundRobin
-from kube.proxy.rules import Address
+from kube.proxy.routes import taking
 from kube.proxy.services import PROTOCOLS, ServicePort, ServicePortName
+from kube.proxy.state import Services
+from kube.proxy.tables import Table
 from kube.proxy.tcp import TCPPortal
 from kube.proxy.udp import UDPPortal
 
@@ -111,3 +120,65 @@ class Listeners:
             sock.close()
             raise
         return sock
+
+
+class UserspaceMode:
+    """Keeps balancer, listeners and rules as services and endpoints say."""
+
+    def __init__(
+        self,
+        services: Services,
+        iptables: Iptables,
+        *,
+        service_range: IPv4Network,
+        bind_address: IPv4Address = portals.ANY_ADDRESS,
+        port_range: range | None = None,
+        udp_timeout: float = DEFAULT_UDP_TIMEOUT,
+    ) -> None:
+        self.services = services
+        self._iptables = iptables
+        self._balancer = RoundRobin()
+        self._listeners = Listeners(
+            self._balancer, bind_address=bind_address, port_range=port_range, udp_timeout=udp_timeout
+        )
+        self._service_range = service_range
+        self._bind_address = bind_address
+        self._redirects: dict[Address, int] = {}
+        """What the kernel redirects where, as far as we know."""
+
+    def update(self, key: str) -> None:
+        ports, gone = self.services.update(key)
+        for name, port in ports.items():
+            self._balancer.set_affinity(name, port.affinity_seconds)
+            self._balancer.set_backends(name, taking(self.services.endpoints(name)))
+        for name in gone:
+            self._balancer.remove(name)
+        for name in (*ports, *gone):
+            self._listeners.backends_changed(name)
+
+    def tables(self, local_port: Callable[[ServicePort], int] | None = None) -> tuple[Table, ...]:
+        """What the kernel is to have. `local_port`: where each service is listened for, if not where it is."""
+        local_port = local_port or self._listeners.local_port
+        plan = [Portal(port, local_port(port), self._has_backends(port)) for port in self.services.all()]
+        return portals.userspace(plan, self._service_range, self._bind_address)
+
+    async def sync(self, *, resync: bool) -> None:
+        if resync:
+            self._redirects = portals.redirects((await self._iptables.read()).values())
+        wanted = self.services.all()
+        self._listeners.open(filter(self._has_backends, wanted), self._redirects)
+        tables = self.tables()
+        if await self._iptables.ensure(tables):
+            log.info("rules written: %d service ports", len(wanted))
+        self._listeners.close_others(wanted)
+        redirects = portals.redirects(tables)
+        moved = {address for address, _ in self._redirects.items() ^ redirects.items() if address[1] == "UDP"}
+        await self._iptables.forget_flows(Flow(ip, port) for ip, _protocol, port in sorted(moved))
+        self._redirects = redirects
+
+    def close(self) -> None:
+        """Connections end with the proxy."""
+        self._listeners.close_others(())
+
+    def _has_backends(self, port: ServicePort) -> bool:
+        return bool(self._balancer.backends(port.name))

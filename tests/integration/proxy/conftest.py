@@ -9,7 +9,7 @@ import os
 import shutil
 import socket
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -25,19 +25,28 @@ def _missing() -> str:
     )
 
 
-@pytest.fixture(scope="module", params=["nft", "legacy"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param((mode, back_end), id=f"{mode}-{back_end}")
+        for mode in ("iptables", "userspace")
+        for back_end in ("nft", "legacy")
+    ],
+)
 def network(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
-    """A node with etcd and a proxy, for either back end of iptables."""
+    """A node with etcd and a proxy, in either mode and for either back end of iptables."""
+    mode, back_end = request.param
     if missing := _missing():
         unavailable(missing)
     directory = tmp_path_factory.mktemp("node")
     commands = directory / "bin"
     commands.mkdir()
     for name in ("iptables", "iptables-save", "iptables-restore"):
-        real = shutil.which(name.replace("iptables", f"iptables-{request.param}"))
-        assert real, f"there is no {request.param} back end"
+        real = shutil.which(name.replace("iptables", f"iptables-{back_end}"))
+        assert real, f"there is no {back_end} back end"
         (commands / name).symlink_to(real)
-    network = Network(f"kp{os.getpid()}{request.param[0]}", directory, {"PATH": f"{commands}:{os.environ['PATH']}"})
+    path = f"{commands}:{os.environ['PATH']}"
+    network = Network(f"kp{os.getpid()}{mode[0]}{back_end[0]}", directory, {"PATH": path}, mode)
     try:
         network.iptables("-A", "FORWARD", "-i", "cbr0", "-o", "cbr0", "-j", "ACCEPT")
         network.iptables(
@@ -78,3 +87,16 @@ async def backends(network: Network) -> AsyncIterator[None]:
             transport, _ = await loop.create_datagram_endpoint(functools.partial(Answer, name), sock=sock)
             stack.callback(transport.close)
         yield
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """`@pytest.mark.modes("userspace")`: the test is about that mode, and exists in no other."""
+    elsewhere = []
+    for item in items:
+        mark = item.get_closest_marker("modes")
+        if mark and isinstance(item, pytest.Function):
+            mode, _back_end = cast(tuple[str, str], item.callspec.params["network"])
+            if mode not in mark.args:
+                elsewhere.append(item)
+    config.hook.pytest_deselected(items=elsewhere)
+    items[:] = [item for item in items if item not in elsewhere]

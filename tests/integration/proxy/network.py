@@ -83,7 +83,8 @@ class Namespace:
 class Network:
     """The namespaces, and what runs in the node's."""
 
-    def __init__(self, prefix: str, directory: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, prefix: str, directory: Path, environment: Mapping[str, str], mode: str) -> None:
+        self.mode = mode
         self._environment = {**os.environ, **environment}
         self._directory = directory
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -146,18 +147,22 @@ class Network:
         )  # fmt: skip
         wait_for(lambda: self.etcdctl("endpoint", "health", check=False).returncode == 0, "etcd answers")
 
+    @property
+    def flags(self) -> list[str]:
+        """The proxy's."""
+        return [f"--etcd-servers={ETCD}", f"--proxy-mode={self.mode}", "--cluster-cidr=10.244.0.0/16",
+                "--hostname-override=node", f"--iptables-sync-period={RESYNC}s"]  # fmt: skip
+
     def start_proxy(self, *flags: str, wait: bool = True) -> None:
         """Start the proxy, and wait until it is healthy."""
-        self.proxy = self.start(
-            sys.executable, "-m", "kube.proxy", "-v2", f"--etcd-servers={ETCD}",
-            f"--iptables-sync-period={RESYNC}s", *flags, log="proxy.log",
-        )  # fmt: skip
+        command = [sys.executable, "-m", "kube.proxy", "-v2", *self.flags, *flags]
+        self.proxy = self.start(*command, log="proxy.log")
         if wait:
             wait_for(lambda: self.healthz() == "ok", "the proxy is healthy")
 
     def proxy_command(self, *flags: str) -> subprocess.CompletedProcess[str]:
         """Run kube-proxy on the node to its end."""
-        command = ["ip", "netns", "exec", self.node.name, sys.executable, "-m", "kube.proxy", *flags]
+        command = ["ip", "netns", "exec", self.node.name, sys.executable, "-m", "kube.proxy", *self.flags, *flags]
         return subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False)
 
     @staticmethod
@@ -213,6 +218,32 @@ class Network:
         command = ["ip", "netns", "exec", self.node.name, "iptables-restore"]
         subprocess.run(command, input=rules + "\n", env=self._environment, text=True, check=True)
 
+    def wait_for_service(self, name: str, ports: int = 1) -> None:
+        """Wait until the rules send traffic of all ports of a service to backends."""
+        chain = "KUBE-PORTALS-HOST" if self.mode == "userspace" else "KUBE-SERVICES"
+        rule = re.compile(rf'^-A {chain} .*--comment "?default/{name}(:| cluster IP|")', re.MULTILINE)
+        wait_for(lambda: len(rule.findall(self.nat())) >= ports, f"{name} is served at {ports} ports")
+        self.wait_for_sync()
+
+    def wait_for_sync(self) -> None:
+        """Wait until the proxy has done all it was asked to: after the rules it has UDP flows to end."""
+        moment = re.compile(r"^kubeproxy_sync_proxy_rules_last_(queued_)?timestamp_seconds (\S+)$", re.MULTILINE)
+
+        def synced() -> bool:
+            moments = {queued: float(when) for queued, when in moment.findall(self.healthz("/metrics"))}
+            return bool(moments) and moments[""] > moments["queued_"]
+
+        wait_for(synced, "the last sync began after the last change")
+
+    @property
+    def first_chains(self) -> tuple[str, ...]:
+        """Where traffic to services is taken, in the table nat."""
+        return ("KUBE-PORTALS-HOST", "KUBE-PORTALS-CONTAINER") if self.mode == "userspace" else ("KUBE-SERVICES",)
+
+    def nat(self) -> str:
+        """The rules of the table nat."""
+        return self.rules().partition("*nat")[2].partition("COMMIT")[0]
+
     def local_port(self, ip: str, protocol: str) -> int:
         """Where the proxy listens for a service."""
         match = re.search(rf"-A KUBE-PORTALS-HOST -d {ip}/32 -p {protocol} .* --to-ports (\d+)", self.rules())
@@ -237,7 +268,7 @@ class Network:
 
     def endpoints(self, name: str, pods: str, ports: Sequence[Mapping[str, Any]]) -> None:
         """Endpoints of a service: the pods of these letters."""
-        addresses = [{"ip": f"10.244.0.{11 + 'abc'.index(pod)}"} for pod in pods]
+        addresses = [{"ip": f"10.244.0.{11 + 'abc'.index(pod)}", "nodeName": "node"} for pod in pods]
         subsets = [{"addresses": addresses, "ports": list(ports)}] if pods else []
         self.put("services/endpoints", "Endpoints", name, subsets=subsets)
 

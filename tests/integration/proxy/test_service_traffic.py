@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
-from tests.integration.proxy.network import Namespace, Network, tcp_backend, wait_for
+from tests.integration.proxy.network import Namespace, Network, tcp_backend
 
 HTTP = {"name": "http", "protocol": "TCP", "port": 80}
 DNS = {"name": "dns", "protocol": "UDP", "port": 53}
@@ -90,8 +90,7 @@ def web(network: Network) -> Iterator[str]:
     ip = "10.96.0.9"
     network.service("web", ip, [HTTP, DNS])
     network.endpoints("web", "abc", [TARGET, DNS_TARGET])
-    network.wait_for_rule(f'-A KUBE-PORTALS-HOST -d {ip}/32 -p udp -m comment --comment "default/web:dns"')
-    network.wait_for_rule(f'-A KUBE-PORTALS-HOST -d {ip}/32 -p tcp -m comment --comment "default/web:http"')
+    network.wait_for_service("web", 2)
     yield ip
     network.remove("web")
     network.wait_for_rule("default/web", gone=True)
@@ -130,7 +129,7 @@ async def test_a_service_without_backends_is_refused_at_once(network: Network, s
     await assert_refused(ask(source, "10.96.0.20"))
     await assert_refused(ask_udp(source, "10.96.0.20"))
     network.endpoints("empty", "a", [TARGET, DNS_TARGET])
-    network.wait_for_rule('"default/empty:dns"')
+    network.wait_for_service("empty", 2)
     assert await ask(source, "10.96.0.20") == "a"
     assert await ask_udp(source, "10.96.0.20") == "a"
     network.endpoints("empty", "", [])
@@ -179,15 +178,16 @@ async def test_nothing_leaves_when_the_redirections_are_lost(
         assert uplink() == []
     finally:
         network.resume_proxy()
-    wait_for(lambda: f"-A KUBE-PORTALS-HOST -d {web}/32" in network.rules(), "the rules are back")
+    network.wait_for_service("web", 2)
     assert await ask(source, web) in "abc"
 
 
+@pytest.mark.modes("userspace")
 async def test_a_backend_that_refuses_is_skipped(network: Network, source: Namespace) -> None:
     async with tcp_backend(network.pods["b"], "b", 8080):
         network.service("half", "10.96.0.30", [HTTP])
         network.endpoints("half", "abc", [{**TARGET, "port": 8080}])  # a and c do not listen there
-        network.wait_for_rule('"default/half:http"')
+        network.wait_for_service("half")
         assert [await ask(source, "10.96.0.30") for _ in range(6)] == ["b"] * 6
     network.remove("half")
     network.wait_for_rule("default/half", gone=True)
@@ -196,7 +196,7 @@ async def test_a_backend_that_refuses_is_skipped(network: Network, source: Names
 async def test_affinity_goes_by_the_clients_address(network: Network) -> None:
     network.service("sticky", "10.96.0.40", [HTTP], sessionAffinity="ClientIP")
     network.endpoints("sticky", "abc", [TARGET])
-    network.wait_for_rule('"default/sticky:http"')
+    network.wait_for_service("sticky")
     from_pod = {await ask(network.client, "10.96.0.40") for _ in range(4)}
     from_node = {await ask(network.node, "10.96.0.40") for _ in range(4)}
     assert len(from_pod) == len(from_node) == 1
@@ -208,7 +208,7 @@ async def test_affinity_goes_by_the_clients_address(network: Network) -> None:
 async def test_a_pod_reaches_itself_through_its_service(network: Network) -> None:
     network.service("self", "10.96.0.50", [HTTP])
     network.endpoints("self", "a", [TARGET])
-    network.wait_for_rule('"default/self:http"')
+    network.wait_for_service("self")
     assert await ask(network.pods["a"], "10.96.0.50") == "a"
     network.remove("self")
     network.wait_for_rule("default/self", gone=True)
@@ -218,7 +218,7 @@ async def test_a_node_port_is_served_at_every_address_of_the_node(network: Netwo
     ports = [{**HTTP, "nodePort": 30080}, {**DNS, "nodePort": 30053}]
     network.service("nodeport", "10.96.0.60", ports, type="NodePort")
     network.endpoints("nodeport", "abc", [TARGET, DNS_TARGET])
-    network.wait_for_rule("--dport 30053 -j REDIRECT")
+    network.wait_for_service("nodeport", 2)
     for source, ip in (
         (network.outside, "198.51.100.10"),
         (network.client, "10.244.0.1"),
@@ -234,6 +234,7 @@ async def test_a_node_port_is_served_at_every_address_of_the_node(network: Netwo
     network.wait_for_rule("default/nodeport", gone=True)
 
 
+@pytest.mark.modes("userspace")
 async def test_the_proxys_own_ports_are_closed_to_those_who_come_directly(network: Network, web: str) -> None:
     for protocol, asked in (("tcp", ask), ("udp", ask_udp)):
         port = network.local_port(web, protocol)
@@ -255,19 +256,20 @@ async def test_established_connections_outlive_updates_and_resyncs(
         network.wait_for_rule("default/other:http has no endpoints")
         assert (await connection.ask()).split(" ")[0] == first, "its backend is no endpoint any more, and still there"
         assert first not in {await ask(source, web) for _ in range(4)}
-        network.iptables("-t", "nat", "-F", "KUBE-PORTALS-CONTAINER")
-        network.iptables("-t", "nat", "-F", "KUBE-PORTALS-HOST")
+        for chain in network.first_chains:
+            network.iptables("-t", "nat", "-F", chain)
         assert (await connection.ask()).split(" ")[0] == first
-        network.wait_for_rule(f"-A KUBE-PORTALS-CONTAINER -d {web}/32")
+        network.wait_for_service("web", 2)
         assert (await connection.ask()).split(" ")[0] == first
     network.remove("other")
     network.wait_for_rule("default/other", gone=True)
 
 
+@pytest.mark.modes("userspace")
 async def test_a_removed_service_ends_its_connections(network: Network, source: Namespace) -> None:
     network.service("brief", "10.96.0.80", [HTTP])
     network.endpoints("brief", "a", [TARGET])
-    network.wait_for_rule('"default/brief:http"')
+    network.wait_for_service("brief")
     with await Connection.open(source, "10.96.0.80") as connection:
         assert await connection.ask("hello") == "a hello"
         network.remove("brief")
@@ -289,7 +291,7 @@ async def test_a_backend_that_breaks_ends_its_connections_only(network: Network,
     breaking = await asyncio.start_server(break_off, sock=listener)
     network.service("breaking", "10.96.0.90", [HTTP])
     network.endpoints("breaking", "a", [{**TARGET, "port": 9090}])
-    network.wait_for_rule('"default/breaking:http"')
+    network.wait_for_service("breaking")
     with await Connection.open(source, web) as other, await Connection.open(source, "10.96.0.90") as connection:
         assert (await other.ask("1")).endswith(" 1")
         with pytest.raises(ConnectionResetError):

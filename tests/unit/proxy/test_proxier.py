@@ -15,10 +15,12 @@ from kube.api.core import EndpointAddress, EndpointPort, Endpoints, EndpointSubs
 from kube.api.meta import Object, ObjectMeta
 from kube.client.informer import Informers
 from kube.client.source import EtcdSources
-from kube.proxy import rules
-from kube.proxy.iptables import Iptables, IptablesFailed
+from kube.proxy import portals
+from kube.proxy.iptables import Flow, Iptables, IptablesFailed
 from kube.proxy.proxier import Proxier
+from kube.proxy.state import Services
 from kube.proxy.tables import Table
+from kube.proxy.userspace import UserspaceMode
 from kube.store import codec, keys
 from kube.store.memory import MemoryStore
 from kube.store.store import Delete, Put
@@ -39,7 +41,7 @@ class Kernel(Iptables):
         self.reads: list[float] = []
         self.writes: list[float] = []
         self.tries: list[float] = []
-        self.forgotten: list[rules.Address] = []
+        self.forgotten: list[Flow] = []
 
     async def read(self) -> Mapping[str, Table]:
         self.reads.append(time())
@@ -48,7 +50,7 @@ class Kernel(Iptables):
     async def ensure(self, wanted: Sequence[Table]) -> bool:
         self.tries.append(time())
         await asyncio.sleep(0.01)
-        for (_, protocol, _), port in rules.redirects(wanted).items():
+        for (_, protocol, _), port in portals.redirects(wanted).items():
             assert is_listening(protocol, port), "traffic is never redirected to a port before it is open"
         if self.broken:
             raise IptablesFailed("iptables-restore: permission denied")
@@ -58,12 +60,12 @@ class Kernel(Iptables):
             self.tables = wanted
         return changed
 
-    async def forget_flows(self, addresses: Iterable[rules.Address]) -> None:
-        self.forgotten += addresses
+    async def forget_flows(self, flows: Iterable[Flow]) -> None:
+        self.forgotten += flows
 
     @property
-    def redirects(self) -> dict[rules.Address, int]:
-        return rules.redirects(self.tables)
+    def redirects(self) -> dict[portals.Address, int]:
+        return portals.redirects(self.tables)
 
     @property
     def text(self) -> str:
@@ -111,12 +113,17 @@ class Cluster:
     async def proxy(self) -> AsyncIterator[Proxier]:
         """Run a proxy; begins when it has synced."""
         informers = Informers(EtcdSources(self.store))
-        proxier = Proxier(
-            informers.of(Service),
-            informers.of(Endpoints),
+        services, endpoints = informers.of(Service), informers.of(Endpoints)
+        mode = UserspaceMode(
+            Services(services, endpoints),
             self.kernel,
             service_range=IPv4Network("10.96.0.0/16"),
             bind_address=IPv4Address("127.0.0.1"),
+        )
+        proxier = Proxier(
+            mode,
+            services,
+            endpoints,
             sync_period=SYNC_PERIOD,
             min_sync_period=MIN_SYNC_PERIOD,
         )
@@ -270,7 +277,7 @@ async def test_udp_flows_are_forgotten_when_their_redirection_changes(cluster: C
         assert cluster.kernel.forgotten == []
         await cluster.endpoints("10.244.0.1")
         await asyncio.sleep(2)
-        assert cluster.kernel.forgotten == [("10.96.0.9", "UDP", 80)]
+        assert cluster.kernel.forgotten == [Flow("10.96.0.9", 80)]
         await cluster.endpoints("10.244.0.2")
         await asyncio.sleep(2)
         assert len(cluster.kernel.forgotten) == 1, "another backend is no other redirection"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kube.api import core
-from kube.proxy.services import Backend, ServicePort, ServicePortName, backends, service_ports
+from kube.proxy.services import Backend, Endpoint, ServicePort, ServicePortName, endpoints_of, service_ports
 
 
 def service(**spec: Any) -> core.Service:
@@ -49,7 +49,7 @@ NAME = ServicePortName("default", "web", "http")
                 "ports": [HTTP],
                 "status": {"loadBalancer": {"ingress": [{"ip": "198.51.100.8"}, {"hostname": "lb"}]}},
             },
-            [ServicePort(NAME, "10.96.0.9", 80, external_ips=("198.51.100.7", "198.51.100.8"))],
+            [ServicePort(NAME, "10.96.0.9", 80, external_ips=("198.51.100.7",), load_balancer_ips=("198.51.100.8",))],
             id="external addresses",
         ),
         pytest.param(
@@ -67,6 +67,35 @@ NAME = ServicePortName("default", "web", "http")
             [ServicePort(NAME, "10.96.0.9", 80, affinity_seconds=60)],
             id="affinity as long as said",
         ),
+        pytest.param(
+            {
+                "type": "LoadBalancer",
+                "clusterIP": "10.96.0.9",
+                "externalTrafficPolicy": "Local",
+                "internalTrafficPolicy": "Local",
+                "healthCheckNodePort": 30999,
+                "loadBalancerSourceRanges": [" 198.51.100.0/24", "2001:db8::/32", "192.168.1.7/24"],
+                "ports": [HTTP],
+                "status": {"loadBalancer": {"ingress": [{"ip": "198.51.100.8", "ipMode": "Proxy"}]}},
+            },
+            [
+                ServicePort(
+                    NAME,
+                    "10.96.0.9",
+                    80,
+                    source_ranges=("198.51.100.0/24", "192.168.1.0/24"),
+                    external_local=True,
+                    internal_local=True,
+                    health_check_node_port=30999,
+                )
+            ],
+            id="load balancer: policies, source ranges; what its address' ipMode Proxy says is not ours to take",
+        ),
+        pytest.param(
+            {"clusterIP": "10.96.0.9", "externalTrafficPolicy": "Local", "ports": [HTTP]},
+            [ServicePort(NAME, "10.96.0.9", 80)],
+            id="a policy for traffic from outside means nothing where there is none",
+        ),
         pytest.param({"clusterIP": "None", "ports": [HTTP]}, [], id="headless"),
         pytest.param({"clusterIP": "", "ports": [HTTP]}, [], id="no address yet"),
         pytest.param({"type": "ExternalName", "externalName": "example.org"}, [], id="external name"),
@@ -78,25 +107,29 @@ def test_a_service_is_served_at(spec: dict[str, Any], expected: list[ServicePort
     assert service_ports(service(**spec)) == expected
 
 
-def test_backends_are_the_ready_addresses_by_port_name() -> None:
+def test_endpoints_are_the_ready_addresses_by_port_name() -> None:
     endpoints = core.Endpoints.parse(
         {
             "metadata": {"namespace": "default", "name": "web"},
             "subsets": [
                 {
-                    "addresses": [{"ip": "10.244.0.5"}, {"ip": "10.244.0.6"}],
+                    "addresses": [{"ip": "10.244.0.5", "nodeName": "one"}, {"ip": "10.244.0.6"}],
                     "notReadyAddresses": [{"ip": "10.244.0.7"}],
                     "ports": [{"name": "http", "port": 80}, {"name": "dns", "port": 53, "protocol": "UDP"}],
                 },
                 # A named targetPort may be another number in other pods; an address is not counted twice.
                 {"addresses": [{"ip": "10.244.0.8"}], "ports": [{"name": "http", "port": 8080}]},
-                {"addresses": [{"ip": "10.244.0.5"}], "ports": [{"name": "http", "port": 80}]},
+                {"addresses": [{"ip": "10.244.0.5", "nodeName": "one"}], "ports": [{"name": "http", "port": 80}]},
             ],
         }
     )
-    assert backends(endpoints) == {
-        "http": [Backend("10.244.0.5", 80), Backend("10.244.0.6", 80), Backend("10.244.0.8", 8080)],
-        "dns": [Backend("10.244.0.5", 53), Backend("10.244.0.6", 53)],
+    assert endpoints_of(endpoints) == {
+        "http": [
+            Endpoint(Backend("10.244.0.5", 80), "one"),
+            Endpoint(Backend("10.244.0.6", 80)),
+            Endpoint(Backend("10.244.0.8", 8080)),
+        ],
+        "dns": [Endpoint(Backend("10.244.0.5", 53), "one"), Endpoint(Backend("10.244.0.6", 53))],
     }
 
 

@@ -1,0 +1,132 @@
+"""The mode `iptables`: the kernel sends each connection to a backend, and the proxy only keeps the rules.
+
+The rules of a service port are made when it or its backends change, and kept: a sync puts together what there is, and
+writes what differs.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from kube.proxy import chains, rules
+from kube.proxy.health import HealthChecks
+from kube.proxy.iptables import Flow, Iptables
+from kube.proxy.node import NodeNetwork
+from kube.proxy.routes import Route, route
+from kube.proxy.rules import ServiceRules, Settings
+from kube.proxy.services import Backend, ServicePortName
+from kube.proxy.state import Services
+from kube.proxy.tables import Table, target
+
+log = logging.getLogger(__name__)
+
+_DNAT = re.compile(r"-j DNAT --to-destination ([0-9.]+):(\d+)")
+
+
+class KernelMode:
+    """Keeps the rules as services and endpoints say."""
+
+    def __init__(
+        self,
+        services: Services,
+        iptables: Iptables,
+        settings: Settings,
+        *,
+        node: str,
+        health: HealthChecks,
+        network: NodeNetwork,
+    ) -> None:
+        self.services = services
+        self._iptables = iptables
+        self._settings = settings
+        self._node = node
+        self._health = health
+        self._network = network
+        self._routes: dict[ServicePortName, Route] = {}
+        self._rules: dict[ServicePortName, ServiceRules] = {}
+        self._written: dict[ServicePortName, Route] | None = None
+        """The UDP routes that the kernel has; None: not known yet."""
+        self._seen_near: set[str] = set()
+
+    def update(self, key: str) -> None:
+        ports, gone = self.services.update(key)
+        for name in gone:
+            del self._routes[name], self._rules[name]
+        for name, port in ports.items():
+            now = route(port, self.services.endpoints(name), self._node)
+            if self._routes.get(name) != now:
+                self._routes[name] = now
+                self._rules[name] = rules.of_route(now, self._settings)
+
+    @property
+    def routes(self) -> Iterable[Route]:
+        """All service ports with those who take their traffic."""
+        return self._routes.values()
+
+    def tables(self) -> tuple[Table, ...]:
+        """What the kernel is to have."""
+        return rules.iptables((self._rules[name] for name in sorted(self._rules)), self._settings, self._near())
+
+    def _near(self) -> set[str]:
+        """Addresses of backends that may be on this node."""
+        return {ip for route in self._routes.values() for ip in route.near}
+
+    async def sync(self, *, resync: bool) -> None:
+        if resync:
+            found = await self._iptables.read()
+            if self._written is None:
+                self._written = _found(found.get("nat", Table("nat")), self._routes)
+        near = self._near()
+        if resync or near != self._seen_near:
+            self._network.ensure(near)
+            self._seen_near = near
+        udp = {name: route for name, route in self._routes.items() if route.service.protocol == "UDP"}
+        count = len(self._routes)
+        if await self._iptables.ensure(self.tables()):
+            log.info("rules written: %d service ports", count)
+        before = self._written or {}
+        changed = [name for name in before.keys() | udp if before.get(name) != udp.get(name)]
+        stale = {flow for name in changed for flow in stale_flows(before.get(name), udp.get(name))}
+        await self._iptables.forget_flows(sorted(stale))
+        self._written = udp
+        await self._health.update(self._routes.values())
+
+    def close(self) -> None:
+        """The rules stay, and so does the traffic."""
+
+
+def stale_flows(before: Route | None, now: Route | None) -> Iterator[Flow]:
+    """The UDP flows that go on to where a service port's traffic must not go any more, or are stuck on the way.
+
+    Connection tracking never asks the rules again about a flow that it knows, and a client that sends often enough
+    keeps it alive for ever.
+    """
+    old = before or now
+    assert old is not None
+    places = [(ip, old.service.port) for ip in old.service.addresses]
+    places += [("", old.service.node_port)] if old.service.node_port else []
+    if before is None or not (before.cluster or before.local):
+        # What came while nobody took it may have been tracked as going nowhere.
+        yield from (Flow(ip, port) for ip, port in places)
+        return
+    moved = now is None or now.service.addresses != before.service.addresses
+    staying = set() if now is None or moved else {*now.cluster, *now.local}
+    for backend in {*before.cluster, *before.local} - staying:
+        yield from (Flow(ip, port, backend.ip) for ip, port in places)
+
+
+def _found(nat: Table, routes: Mapping[ServicePortName, Route]) -> dict[ServicePortName, Route]:
+    """The UDP routes as a proxy before this one left them in the kernel, for the service ports that are still there."""
+    found = {}
+    for name, wanted in routes.items():
+        if wanted.service.protocol != "UDP":
+            continue
+        names = [chains.of_service(prefix, wanted.service) for prefix in (chains.CLUSTER, chains.LOCAL)]
+        texts = [rule for chain in names for rule in nat.chains.get(chain, ())]
+        texts += [rule for jump in texts for rule in nat.chains.get(target(jump), ())]
+        backends = dict.fromkeys(Backend(match[1], int(match[2])) for match in map(_DNAT.search, texts) if match)
+        found[name] = replace(wanted, cluster=tuple(backends), local=())
+    return found

@@ -1,0 +1,59 @@
+"""Which backends take a service port's traffic on this node: pure, and the same for every way of getting it there.
+
+Kubernetes' CategorizeEndpoints: ready endpoints; while there are none, those that are going away but still serve. With
+a traffic policy Local only those on this node count, by the same rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from kube.proxy.services import Backend, Endpoint, ServicePort
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A service port and who takes its traffic."""
+
+    service: ServicePort
+    cluster: tuple[Backend, ...] = ()
+    """Backends anywhere, in the order of the endpoints; empty where no traffic needs them."""
+    local: tuple[Backend, ...] = ()
+    """Backends on this node; empty where no traffic policy asks for them."""
+    has_backends: bool = False
+    """Whether there is a backend anywhere."""
+    near: tuple[str, ...] = ()
+    """Addresses of backends that are or may be on this node: a pod among them may reach itself."""
+
+    @property
+    def internal(self) -> tuple[Backend, ...]:
+        """Who takes what comes to the cluster IP."""
+        return self.local if self.service.internal_local else self.cluster
+
+    @property
+    def external(self) -> tuple[Backend, ...]:
+        """Who takes what comes from outside to any other address."""
+        return self.local if self.service.external_local else self.cluster
+
+
+def route(service: ServicePort, endpoints: Sequence[Endpoint], node: str) -> Route:
+    """The backends of a service port on a node."""
+    # Who comes from the cluster to an external address is served by any backend, even where the policy is Local.
+    needs_cluster = not service.internal_local or service.external
+    needs_local = service.internal_local or (service.external_local and service.external)
+    anywhere = taking(endpoints)
+    return Route(
+        service,
+        anywhere if needs_cluster else (),
+        taking(endpoint for endpoint in endpoints if endpoint.node == node) if needs_local else (),
+        bool(anywhere),
+        tuple(dict.fromkeys(endpoint.backend.ip for endpoint in endpoints if endpoint.node in (node, ""))),
+    )
+
+
+def taking(endpoints: Iterable[Endpoint]) -> tuple[Backend, ...]:
+    """Those of some endpoints that take traffic."""
+    endpoints = [*endpoints]
+    ready = tuple(endpoint.backend for endpoint in endpoints if endpoint.ready)
+    return ready or tuple(endpoint.backend for endpoint in endpoints if endpoint.draining)
