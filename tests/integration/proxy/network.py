@@ -280,7 +280,7 @@ class Network:
         wait_for(lambda: (text in self.rules()) != gone, f"rule {text!r} {'gone' if gone else 'there'}")
 
 
-def wait_for(condition: Callable[[], bool], what: str, seconds: float = 15) -> None:
+def wait_for(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"after {seconds} s still not: {what}"
