@@ -140,7 +140,7 @@ def _ready(namespace: str) -> int:
 def _programmed(service: dict[str, Any], backends: int) -> Callable[[], bool]:
     """Whether the service answers on every minion, by each of its backends."""
     ask = (
-        f"for i in 1 2 3 4; do busybox wget -T 2 -q -O- http://{service['spec']['clusterIP']}/; done | sort -u | wc -l"
+        f"for i in 1 2 3 4; do timeout 2 busybox wget -q -O- http://{service['spec']['clusterIP']}/; done | sort -u | wc -l"
     )
 
     def check() -> bool:

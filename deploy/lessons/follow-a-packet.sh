@@ -19,7 +19,7 @@ run in_lab minion-1 sh -c "iptables-save -t nat | grep -e $address -e lesson"
 say "A request from minion-1, and the next: they take turns."
 answers() {
     for _ in 1 2 3 4 5 6 7 8; do
-        in_lab minion-1 busybox wget -T 5 -q -O- "http://$address/"
+        in_lab minion-1 timeout 5 busybox wget -q -O- "http://$address/"
     done | sort | uniq -c
 }
 run answers
@@ -38,6 +38,6 @@ say "Without any pod, the address refuses at once: a rule says so. Without that 
 run k scale rc shop --replicas=0
 until_true 30 eval '[ -z "$(k get endpoints shop -o jsonpath="{.subsets}")" ]'
 refused() {
-    in_lab minion-1 busybox wget -T 5 -q -O- "http://$address/" 2>&1 | grep -q refused
+    in_lab minion-1 timeout 5 busybox wget -q -O- "http://$address/" 2>&1 | grep -q refused
 }
 until_true 15 refused

@@ -6,13 +6,13 @@ say "Three web servers behind an address."
 run k create -f deploy/examples/web.yaml
 until_true 60 are_ready 3 app=web
 address=$(k get service web -o jsonpath='{.spec.clusterIP}')
-until_true 30 in_lab minion-2 busybox wget -T 2 -q -O- "http://$address/"
+until_true 30 in_lab minion-2 timeout 2 busybox wget -q -O- "http://$address/"
 
 say "A client on minion-2 asks it, one request after another, and notes what went wrong."
 in_lab minion-2 sh -c "rm -f /tmp/stop /tmp/asked /tmp/failed; touch /tmp/asked /tmp/failed
     while [ ! -e /tmp/stop ]; do
         echo >>/tmp/asked
-        busybox wget -T 5 -q -O /dev/null http://$address/ 2>>/tmp/failed
+        timeout 5 busybox wget -q -O /dev/null http://$address/ 2>>/tmp/failed
     done" &
 client=$!
 at_end "in_lab minion-2 touch /tmp/stop; wait $client"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network
 
 from kube import daemon
 from kube.client import flags, leaderelection
@@ -17,6 +18,7 @@ ALIASES = {
     "endpointslicemirroring": ("endpointslice-mirroring-controller",),
     "garbagecollector": ("gc", "garbage-collector-controller"),
     "namespace": ("ns", "namespace-controller"),
+    "nodeipam": ("node-ipam-controller",),
     "nodelifecycle": ("node-lifecycle-controller",),
     "taint-eviction": ("taint-eviction-controller",),
     "podgc": ("pod-garbage-collector-controller",),
@@ -51,6 +53,9 @@ class Options:
     node_monitor_period: float = 5.0
     node_monitor_grace_period: float = 40.0
     node_startup_grace_period: float = 60.0
+    allocate_node_cidrs: bool = False
+    cluster_cidr: IPv4Network = field(default_factory=lambda: IPv4Network("10.244.0.0/16"))
+    node_cidr_mask_size: int = 24
 
 
 def enabled(chosen: list[str]) -> tuple[str, ...]:
@@ -147,11 +152,23 @@ def parser() -> argparse.ArgumentParser:
         "--node-startup-grace-period", type=daemon.duration, default=60.0, metavar="TIME",
         help="the same for a node that has never posted its status",
     )  # fmt: skip
+    daemon.add_bool(parser, "--allocate-node-cidrs", False, "give every node a range of --cluster-cidr for its pods")
+    parser.add_argument(
+        "--cluster-cidr", type=_network, default="10.244.0.0/16", metavar="CIDR", help="addresses of all pods"
+    )
+    parser.add_argument(
+        "--node-cidr-mask-size", type=int, default=24, metavar="BITS", help="size of a node's range, as a prefix length"
+    )
     return parser
 
 
 def from_args(args: argparse.Namespace) -> Options:
-    """The options that the flags stand for."""
+    """The options that the flags stand for. Raises daemon.Fatal."""
+    if not args.cluster_cidr.prefixlen <= args.node_cidr_mask_size <= 30:
+        raise daemon.Fatal(
+            f"--node-cidr-mask-size={args.node_cidr_mask_size} must be from {args.cluster_cidr.prefixlen}, the size of "
+            f"--cluster-cidr={args.cluster_cidr}, to 30"
+        )
     return Options(
         client=flags.from_args(args),
         election=leaderelection.from_args(args),
@@ -174,7 +191,17 @@ def from_args(args: argparse.Namespace) -> Options:
         node_monitor_period=args.node_monitor_period,
         node_monitor_grace_period=args.node_monitor_grace_period,
         node_startup_grace_period=args.node_startup_grace_period,
+        allocate_node_cidrs=args.allocate_node_cidrs,
+        cluster_cidr=args.cluster_cidr,
+        node_cidr_mask_size=args.node_cidr_mask_size,
     )
+
+
+def _network(text: str) -> IPv4Network:
+    try:
+        return IPv4Network(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an IPv4 range such as 10.244.0.0/16: {error}") from None
 
 
 def _positive(text: str) -> int:

@@ -22,6 +22,7 @@ from kube.controller_manager.endpoint_slices import EndpointSliceController
 from kube.controller_manager.endpoints import EndpointsController
 from kube.controller_manager.garbage_collector import GarbageCollector
 from kube.controller_manager.namespace import NamespaceController
+from kube.controller_manager.node_ipam import NodeIpamController
 from kube.controller_manager.node_lifecycle import NodeLifecycleController
 from kube.controller_manager.node_taints import Rates
 from kube.controller_manager.options import Options
@@ -93,6 +94,13 @@ def build(options: Options, client: Client, informers: Informers) -> tuple[list[
         ),
         "garbagecollector": lambda: GarbageCollector(client, informers, workers=options.concurrent_gc_syncs),
         "namespace": lambda: NamespaceController(client, informers, workers=options.concurrent_namespace_syncs),
+        "nodeipam": lambda: NodeIpamController(
+            client,
+            informers,
+            recorder("cidrAllocator"),
+            cluster=options.cluster_cidr,
+            mask_size=options.node_cidr_mask_size,
+        ),
         "nodelifecycle": lambda: NodeLifecycleController(
             client,
             informers,
@@ -110,4 +118,6 @@ def build(options: Options, client: Client, informers: Informers) -> tuple[list[
         "taint-eviction": lambda: TaintEvictionController(client, informers, recorder("taint-eviction-controller")),
         "podgc": lambda: PodGarbageCollector(client, informers, threshold=options.terminated_pod_gc_threshold),
     }
+    if not options.allocate_node_cidrs:
+        del makers["nodeipam"]
     return [make() for name, make in makers.items() if name in options.controllers], recorders

@@ -81,6 +81,7 @@ class DockerRuntime:
     ) -> None:
         self._node = node_name
         self._network, self._pod_cidr, self._bridge = network, pod_cidr, bridge
+        self._masquerade = True
         self._engine = Engine(socket, parallel=parallel, timeout=timeout)
         self._inspected: dict[str, tuple[str, dict[str, Any]]] = {}  # id -> the state it was in, what inspect said
         self._events = Events(self._engine, self._mine(), self._forget)
@@ -92,9 +93,16 @@ class DockerRuntime:
         version = await self._engine.call(lambda client: client.version())
         return EngineInfo(version["Version"])
 
+    def set_pod_cidr(self, cidr: str) -> None:
+        """Take the range that the Node was given. Its pods' addresses are the cluster's: Docker masquerades none."""
+        self._pod_cidr, self._masquerade = cidr, False
+
     async def ensure_network(self) -> None:
         """Create the pod network unless it is there. Raises RuntimeFailure that says what is in its way."""
-        await self._engine.call(lambda client: ensure_network(client, self._network, self._pod_cidr, self._bridge))
+        if not self._pod_cidr:
+            raise RuntimeFailure("cannot make the pods' network: the node has no podCIDR yet")
+        name, cidr, bridge, masquerade = self._network, self._pod_cidr, self._bridge, self._masquerade
+        await self._engine.call(lambda client: ensure_network(client, name, cidr, bridge, masquerade=masquerade))
 
     # What there is.
 

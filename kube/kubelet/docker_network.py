@@ -18,7 +18,7 @@ DEFAULT_MTU = 1500
 log = logging.getLogger(__name__)
 
 
-def ensure_network(client: docker.APIClient, name: str, cidr: str, bridge: str) -> None:
+def ensure_network(client: docker.APIClient, name: str, cidr: str, bridge: str, *, masquerade: bool = True) -> None:
     """Create the network unless it is there. Raises RuntimeFailure when it is there with another range."""
     found = _ranges(client, name)
     if found is None:
@@ -29,7 +29,9 @@ def ensure_network(client: docker.APIClient, name: str, cidr: str, bridge: str) 
         if in_the_way:
             raise RuntimeFailure(_refusal(name, cidr, in_the_way))
         try:
-            client.create_network(name, **network_options(cidr, bridge, default_mtu()), check_duplicate=True)
+            client.create_network(
+                name, **network_options(cidr, bridge, default_mtu(), masquerade), check_duplicate=True
+            )
         except APIError as error:
             found = _ranges(client, name)  # the other kubelet was faster
             if found is None:
@@ -44,15 +46,15 @@ def ensure_network(client: docker.APIClient, name: str, cidr: str, bridge: str) 
         )
 
 
-def network_options(cidr: str, bridge: str, mtu: int) -> dict[str, Any]:
-    """What Docker is told of the network."""
+def network_options(cidr: str, bridge: str, mtu: int, masquerade: bool = True) -> dict[str, Any]:
+    """What Docker is told of the network. `masquerade`: what leaves the bridge bears the node's address."""
     return {
         "driver": "bridge",
         "ipam": docker.types.IPAMConfig(pool_configs=[docker.types.IPAMPool(subnet=cidr)]),
         "options": {
             "com.docker.network.bridge.name": bridge,
             "com.docker.network.bridge.enable_icc": "true",
-            "com.docker.network.bridge.enable_ip_masquerade": "true",
+            "com.docker.network.bridge.enable_ip_masquerade": "true" if masquerade else "false",
             "com.docker.network.driver.mtu": str(mtu),
         },
     }

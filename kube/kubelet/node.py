@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -176,13 +176,16 @@ class NodeAgent:
         frequency: float = 10.0,
         report_frequency: float = 300.0,
         register: bool = True,
+        network_problem: Callable[[], str] = str,
     ) -> None:
+        """`network_problem`: why pods cannot get addresses; empty when they can."""
         self._api = api
         self._runtime = runtime
         self._recorder = recorder
         self._facts = facts
         self._frequency, self._report_frequency = frequency, report_frequency
         self._register = register
+        self._network_problem = network_problem
         self._known = ""
         """The uid of the node, once it is registered."""
         self._written = float("-inf")
@@ -279,17 +282,17 @@ class NodeAgent:
         """The engine's version, what is wrong with it, and its images."""
         try:
             info = await self._runtime.info()
-            return f"{info.name}://{info.version}", "", await self._runtime.list_images()
+            return f"{info.name}://{info.version}", self._network_problem(), await self._runtime.list_images()
         except RuntimeFailure as error:
             return "", f"container runtime is down: {error}", []
 
     async def _watch_engine(self) -> None:
-        """Report at once when the engine comes back; look every second whether it is there."""
+        """Report at once when the engine or the network comes back; look every second whether they are there."""
         up = True
         while True:
             try:
                 await self._runtime.info()
-                now_up = True
+                now_up = not self._network_problem()
             except RuntimeFailure:
                 now_up = False
             if now_up != up:

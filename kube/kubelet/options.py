@@ -32,6 +32,7 @@ class Options:
     network: str = "kube-pods"
     bridge: str = "kube0"
     pod_cidr: str = "10.244.0.0/16"
+    non_masquerade_cidr: str = "10.0.0.0/8"
     pod_infra_container_image: str = "kube/pause"
     root_dir: Path = Path("/var/lib/kubelet")
     cluster_dns: tuple[str, ...] = ()
@@ -99,7 +100,14 @@ def parser() -> argparse.ArgumentParser:
         "--network", default="kube-pods", metavar="NAME", help="Docker network of the pods, made if needed"
     )
     engine.add_argument("--bridge", default="kube0", metavar="NAME", help="network interface of that network")
-    engine.add_argument("--pod-cidr", default="10.244.0.0/16", metavar="CIDR", help="addresses of the pods")
+    engine.add_argument(
+        "--pod-cidr", default="10.244.0.0/16", metavar="CIDR",
+        help="addresses of the pods; empty: the range that the controller manager gives the node",
+    )  # fmt: skip
+    engine.add_argument(
+        "--non-masquerade-cidr", default="10.0.0.0/8", metavar="CIDR",
+        help="the cluster's addresses, to which pods speak under their own; only with an empty --pod-cidr",
+    )  # fmt: skip
 
     hollow = p.add_argument_group("hollow nodes: many at once, for tests of scale (with --container-runtime=fake)")
     hollow.add_argument(
@@ -129,10 +137,11 @@ def parser() -> argparse.ArgumentParser:
 
 def from_args(args: argparse.Namespace) -> Options:
     """The options that the flags stand for. Raises Fatal."""
-    try:
-        ipaddress.ip_network(args.pod_cidr)
-    except ValueError as error:
-        raise daemon.Fatal(f"--pod-cidr={args.pod_cidr}: {error}: give a range such as 10.244.0.0/16") from None
+    for name, cidr in (("--pod-cidr", args.pod_cidr), ("--non-masquerade-cidr", args.non_masquerade_cidr)):
+        try:
+            _ = (cidr or name != "--pod-cidr") and ipaddress.ip_network(cidr)
+        except ValueError as error:
+            raise daemon.Fatal(f"{name}={cidr}: {error}: give a range such as 10.244.0.0/16") from None
     for name, value in (("--node-ip", args.node_ip), *(("--cluster-dns", ip) for ip in args.cluster_dns)):
         try:
             _ = value and ipaddress.ip_address(value)
@@ -165,6 +174,7 @@ def from_args(args: argparse.Namespace) -> Options:
         network=args.network,
         bridge=args.bridge,
         pod_cidr=args.pod_cidr,
+        non_masquerade_cidr=args.non_masquerade_cidr,
         pod_infra_container_image=args.pod_infra_container_image,
         root_dir=args.root_dir,
         cluster_dns=tuple(args.cluster_dns),

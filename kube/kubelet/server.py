@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from kube import daemon
-from kube.api.core import Service
+from kube.api.core import Node, Service
 from kube.client.events import EventRecorder
 from kube.client.flags import connect
 from kube.client.informer import Informers
@@ -24,6 +24,7 @@ from kube.kubelet.images import Images
 from kube.kubelet.kubelet import Kubelet
 from kube.kubelet.node import NodeAgent, NodeFacts, capacity
 from kube.kubelet.options import Options
+from kube.kubelet.pod_network import PodNetwork
 from kube.kubelet.probes import Prober
 from kube.kubelet.runtime import EngineUnavailable, Runtime, RuntimeFailure
 from kube.kubelet.spec import Dns, search_domains
@@ -77,6 +78,9 @@ async def run(options: Options) -> None:
                 allowed_unsafe_sysctls=options.allowed_unsafe_sysctls,
             )
             kubelet = Kubelet(name, host, pods, services, statuses, sync_frequency=options.sync_frequency)
+            network = None
+            if isinstance(runtime, DockerRuntime) and not options.pod_cidr:
+                network = PodNetwork(name, informers.of(Node), runtime, non_masquerade_cidr=options.non_masquerade_cidr)
             agent = NodeAgent(
                 client,
                 runtime,
@@ -85,6 +89,7 @@ async def run(options: Options) -> None:
                 frequency=options.node_status_update_frequency,
                 report_frequency=options.node_status_report_frequency,
                 register=options.register_node,
+                network_problem=lambda: network.problem if network else "",
             )
 
             async def engine_answers() -> None:
@@ -102,6 +107,8 @@ async def run(options: Options) -> None:
                 tasks.create_task(recorder.run(), name="events")
                 tasks.create_task(statuses.run(), name="statuses")
                 tasks.create_task(agent.run(), name="node")
+                if network:
+                    tasks.create_task(network.run(), name="pod network")
                 tasks.create_task(kubelet.run(), name="kubelet")
 
 
@@ -136,7 +143,7 @@ async def _runtime(options: Options, node: str) -> AsyncIterator[Runtime]:
             bridge=options.bridge,
         )
     try:
-        if isinstance(runtime, DockerRuntime):
+        if isinstance(runtime, DockerRuntime) and options.pod_cidr:
             await _make_network(runtime)
         yield runtime
     finally:
