@@ -139,9 +139,8 @@ def _ready(namespace: str) -> int:
 
 def _programmed(service: dict[str, Any], backends: int) -> Callable[[], bool]:
     """Whether the service answers on every minion, by each of its backends."""
-    ask = (
-        f"for i in 1 2 3 4; do timeout 2 busybox wget -q -O- http://{service['spec']['clusterIP']}/; done | sort -u | wc -l"
-    )
+    once = f"timeout 2 busybox wget -q -O- http://{service['spec']['clusterIP']}/"
+    ask = f"for i in 1 2 3 4; do {once}; done | sort -u | wc -l"
 
     def check() -> bool:
         minions = [container for name, container in lab.containers().items() if name.startswith("minion-")]
