@@ -7,9 +7,14 @@ import os
 import socket
 from urllib.parse import urlsplit
 
+import hypothesis
 import pytest
 
 ETCD = os.environ.get("KUBE_TEST_ETCD", "http://127.0.0.1:2379")
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+hypothesis.settings.register_profile("kube", deadline=None)
+hypothesis.settings.load_profile("kube")
 
 # Else pytest's asyncio plugins ask for a current event loop around every test that is not async, get a new one each,
 # and close none.
