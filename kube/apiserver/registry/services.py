@@ -15,9 +15,11 @@ from ipaddress import IPv4Address, IPv4Network, ip_address
 import orjson
 
 from kube.api import errors
-from kube.api.core import Service, ServicePort
+from kube.api.core import LoadBalancerStatus, Service, ServiceSpec
+from kube.api.defaults import externally_accessible
 from kube.api.meta import now
 from kube.api.resources import SERVICES, Resource
+from kube.api.validation.services import needs_health_check
 from kube.apiserver.cache import Cache
 from kube.apiserver.registry.strategy import Companions, Strategy
 from kube.store import keys
@@ -44,23 +46,10 @@ class ServiceStrategy(Strategy):
     def prepare_update(self, new: Service, old: Service) -> None:
         """Besides the status, keep what the client left out: the addresses that the service has."""
         super().prepare_update(new, old)
-        needs_ip = new.spec.type in WITH_CLUSTER_IP
-        if needs_ip and not new.spec.clusterIP and old.spec.type in WITH_CLUSTER_IP:
-            new.spec.clusterIP, new.spec.clusterIPs = old.spec.clusterIP, old.spec.clusterIPs
-        if new.spec.type in WITH_NODE_PORT and old.spec.type in WITH_NODE_PORT:
-            known = {(p.protocol, p.port): p.nodePort for p in old.spec.ports}
-            for port in new.spec.ports:
-                port.nodePort = port.nodePort or known.get((port.protocol, port.port), 0)
-        if new.spec.type == "ClusterIP" and old.spec.type in WITH_NODE_PORT:
-            before = {p.nodePort for p in old.spec.ports}
-            for port in new.spec.ports:
-                if port.nodePort in before:
-                    port.nodePort = 0
-        if old.spec.type in WITH_NODE_PORT and new.spec.type not in WITH_NODE_PORT:
-            # What only such a type has goes with it, unless the client has set it anew (dropTypeDependentFields).
-            for name in ("externalTrafficPolicy", "healthCheckNodePort", "allocateLoadBalancerNodePorts"):
-                if getattr(new.spec, name) == getattr(old.spec, name):
-                    setattr(new.spec, name, type(new.spec).model_fields[name].default)
+        _keep_allocated(new.spec, old.spec)
+        _drop_what_its_type_has_not(new.spec, old.spec)
+        if old.spec.type == "LoadBalancer" and new.spec.type != "LoadBalancer":
+            new.status.loadBalancer = LoadBalancerStatus()
 
     def allocate(self, new: Service, old: Service | None, taken: Collection[str]) -> None:
         spec = new.spec
@@ -73,15 +62,23 @@ class ServiceStrategy(Strategy):
                 self._check_ip(new, taken)
             if not spec.clusterIPs:
                 spec.clusterIPs = [spec.clusterIP]
+        mine = _node_ports(old)
+        chosen = _node_ports(new)
         if spec.type in WITH_NODE_PORT:
-            mine = {p.nodePort for p in old.spec.ports if p.nodePort} if old else set()
-            chosen = {p.nodePort for p in spec.ports if p.nodePort}
             for index, port in enumerate(spec.ports):
-                if not port.nodePort:
-                    port.nodePort = self._free_port(new, index, chosen, taken)
+                if port.nodePort and port.nodePort not in mine:
+                    if why := self._cannot_have(port.nodePort, taken):
+                        raise _invalid(new, errors.invalid(f"spec.ports[{index}].nodePort", port.nodePort, why))
+                elif not port.nodePort and _allocates_node_ports(spec):
+                    # One port for both of a name server's protocols.
+                    same = (p.nodePort for p in spec.ports if p.port == port.port and p.protocol != port.protocol)
+                    port.nodePort = next(filter(None, same), 0) or self._free_port(chosen, taken)
+                    if not port.nodePort:
+                        why = "failed to allocate a nodePort: range is full"
+                        raise _invalid(new, errors.invalid(f"spec.ports[{index}].nodePort", 0, why))
                     chosen.add(port.nodePort)
-                elif port.nodePort not in mine:
-                    self._check_port(new, index, port, taken)
+        if needs_health_check(spec):
+            self._allocate_health_check(spec, mine, chosen, taken)
 
     def companions(self, new: Service | None, old: Service | None) -> Companions:
         """The claims: those gained must be free, those lost are given back."""
@@ -146,26 +143,87 @@ class ServiceStrategy(Strategy):
         if why:
             raise _invalid(service, errors.invalid("spec.clusterIPs", [ip], why))
 
-    def _free_port(self, service: Service, index: int, chosen: set[int], taken: Collection[str]) -> int:
+    def _allocate_health_check(
+        self, spec: ServiceSpec, mine: set[int], chosen: set[int], taken: Collection[str]
+    ) -> None:
+        """The port at which load balancers ask: of the same range, and by the same rule."""
+        port = spec.healthCheckNodePort
+        if port and port not in mine and (why := self._cannot_have(port, taken)):
+            why = f"failed to allocate requested HealthCheck NodePort {port}: {why}"
+            raise errors.InternalError(f"Internal error occurred: {why}")
+        spec.healthCheckNodePort = port or self._free_port(chosen, taken)
+        if not spec.healthCheckNodePort:
+            why = "failed to allocate a HealthCheck NodePort 0: range is full"
+            raise errors.InternalError(f"Internal error occurred: {why}")
+
+    def _free_port(self, chosen: set[int], taken: Collection[str]) -> int:
+        """A port that nobody has; 0: there is none."""
         busy = set(chosen)
         for entry in self._cache.of(SERVICES).entries.values():
             if entry.fields.get("spec.type") in WITH_NODE_PORT:
                 spec = orjson.loads(entry.value)["spec"]
                 busy |= {port.get("nodePort", 0) for port in spec.get("ports", ())}
+                busy.add(spec.get("healthCheckNodePort", 0))
         free = [p for p in self._ports if p not in busy and keys.node_port_claim_key(p) not in taken]
-        if not free:
-            why = "failed to allocate a nodePort: range is full"
-            raise _invalid(service, errors.invalid(f"spec.ports[{index}].nodePort", 0, why))
-        return self._random.choice(free)
+        return self._random.choice(free) if free else 0
 
-    def _check_port(self, service: Service, index: int, port: ServicePort, taken: Collection[str]) -> None:
-        path = f"spec.ports[{index}].nodePort"
-        if port.nodePort not in self._ports:
-            why = (f"provided port is not in the valid range. "
-                   f"The range of valid ports is {self._ports.start}-{self._ports.stop - 1}")  # fmt: skip
-            raise _invalid(service, errors.invalid(path, port.nodePort, why))
-        if keys.node_port_claim_key(port.nodePort) in taken:
-            raise _invalid(service, errors.invalid(path, port.nodePort, "provided port is already allocated"))
+    def _cannot_have(self, port: int, taken: Collection[str]) -> str:
+        """Why a port cannot be given; empty: it can."""
+        if port not in self._ports:
+            return (f"provided port is not in the valid range. "
+                    f"The range of valid ports is {self._ports.start}-{self._ports.stop - 1}")  # fmt: skip
+        return "provided port is already allocated" if keys.node_port_claim_key(port) in taken else ""
+
+
+def _keep_allocated(new: ServiceSpec, old: ServiceSpec) -> None:
+    """Addresses and ports that an update leaves out stay as they are (patchAllocatedValues)."""
+    if new.type in WITH_CLUSTER_IP and old.type in WITH_CLUSTER_IP and not new.clusterIP:
+        new.clusterIP, new.clusterIPs = old.clusterIP, old.clusterIPs
+    if new.type in WITH_NODE_PORT and old.type in WITH_NODE_PORT:
+        known = {(p.protocol, p.port): p.nodePort for p in old.ports}
+        used = {port.nodePort for port in new.ports}
+        for port in new.ports:
+            was = known.get((port.protocol, port.port), 0)
+            if not port.nodePort and was not in used:
+                port.nodePort = was
+    if needs_health_check(new) and needs_health_check(old):
+        new.healthCheckNodePort = new.healthCheckNodePort or old.healthCheckNodePort
+
+
+def _drop_what_its_type_has_not(new: ServiceSpec, old: ServiceSpec) -> None:
+    """What only the former type has goes with it, unless the client has set it anew (dropTypeDependentFields)."""
+    if old.type in WITH_CLUSTER_IP and new.type not in WITH_CLUSTER_IP:
+        if new.clusterIP in ("", old.clusterIP) and new.clusterIPs in ([], old.clusterIPs):
+            new.clusterIP, new.clusterIPs = "", []
+        _drop(new, old, "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy")
+    if old.type in WITH_NODE_PORT and new.type not in WITH_NODE_PORT:
+        before = {p.nodePort for p in old.ports}
+        for port in new.ports:
+            if port.nodePort in before:
+                port.nodePort = 0
+    if needs_health_check(old) and not needs_health_check(new):
+        _drop(new, old, "healthCheckNodePort")
+    if old.type == "LoadBalancer" and new.type != "LoadBalancer":
+        _drop(new, old, "allocateLoadBalancerNodePorts", "loadBalancerClass")
+    if externally_accessible(old) and not externally_accessible(new):
+        _drop(new, old, "externalTrafficPolicy")
+
+
+def _drop(new: ServiceSpec, old: ServiceSpec, *names: str) -> None:
+    for name in names:
+        if getattr(new, name) == getattr(old, name):
+            setattr(new, name, ServiceSpec.model_fields[name].get_default(call_default_factory=True))
+
+
+def _allocates_node_ports(spec: ServiceSpec) -> bool:
+    return spec.type == "NodePort" or spec.allocateLoadBalancerNodePorts is not False
+
+
+def _node_ports(service: Service | None) -> set[int]:
+    """The node ports that a service holds, or asks for."""
+    if service is None or service.spec.type not in WITH_NODE_PORT:
+        return set()
+    return {*(port.nodePort for port in service.spec.ports), service.spec.healthCheckNodePort} - {0}
 
 
 def _invalid(service: Service, error: errors.FieldError) -> errors.Invalid:
@@ -180,7 +238,7 @@ def _claims(service: Service | None) -> Iterator[str]:
     if service.spec.type in WITH_NODE_PORT:
         # One port number may be claimed once, whatever the protocols: simpler than upstream, which counts TCP and UDP
         # apart only within one service.
-        yield from (keys.node_port_claim_key(port.nodePort) for port in service.spec.ports if port.nodePort)
+        yield from map(keys.node_port_claim_key, sorted(_node_ports(service)))
 
 
 def _claim(key: str, service: Service) -> bytes:
