@@ -190,6 +190,10 @@ _ALL = ("all",)
 
 PRIORITY_CLASSES = _stored("PriorityClass", "priorityclasses", "scheduling.k8s.io/v1", "pc", namespaced=False)
 POD_DISRUPTION_BUDGETS = _stored("PodDisruptionBudget", "poddisruptionbudgets", "policy/v1", "pdb", status=True)
+CLUSTER_ROLES = _stored("ClusterRole", "clusterroles", _RBAC, namespaced=False)
+CLUSTER_ROLE_BINDINGS = _stored("ClusterRoleBinding", "clusterrolebindings", _RBAC, namespaced=False)
+ROLES = _stored("Role", "roles", _RBAC)
+ROLE_BINDINGS = _stored("RoleBinding", "rolebindings", _RBAC)
 
 # What Kubernetes' own scheduler and controller manager list when they start, so that they can run against this API.
 STORED_ONLY: tuple[Resource, ...] = (
@@ -213,10 +217,10 @@ STORED_ONLY: tuple[Resource, ...] = (
     _stored("ServiceCIDR", "servicecidrs", _NETWORKING, namespaced=False, status=True),
     _stored("RuntimeClass", "runtimeclasses", "node.k8s.io/v1", namespaced=False),
     POD_DISRUPTION_BUDGETS,
-    _stored("ClusterRole", "clusterroles", _RBAC, namespaced=False),
-    _stored("ClusterRoleBinding", "clusterrolebindings", _RBAC, namespaced=False),
-    _stored("Role", "roles", _RBAC),
-    _stored("RoleBinding", "rolebindings", _RBAC),
+    CLUSTER_ROLES,
+    CLUSTER_ROLE_BINDINGS,
+    ROLES,
+    ROLE_BINDINGS,
     PRIORITY_CLASSES,
     _stored("CSIDriver", "csidrivers", _STORAGE, namespaced=False),
     _stored("CSINode", "csinodes", _STORAGE, namespaced=False),

@@ -10,6 +10,8 @@ from kube.api.resources import Resource
 from kube.apiserver.authentication import Authentication, TokenAuthenticator, token_file
 from kube.apiserver.authorization import AlwaysAllow, AlwaysDeny, Authorizer, Union
 from kube.apiserver.options import Options
+from kube.apiserver.rbac import Rbac
+from kube.apiserver.registry.rbac import RbacStrategy
 from kube.apiserver.request import Request, Response
 from kube.apiserver.tokens import TokenOptions, Tokens
 from kube.apiserver.verbs import Verbs
@@ -43,14 +45,24 @@ class Access:
                 "should use a different authorizer"
             )
         authentication = Authentication(ways, audiences=tokens.audiences, anonymous=anonymous)
-        modes: dict[str, type[Authorizer]] = {"AlwaysAllow": AlwaysAllow, "AlwaysDeny": AlwaysDeny}
-        return cls(authentication, Union([modes[mode]() for mode in options.authorization_mode]), tokens)
+        return cls(authentication, _authorizer(options, verbs), tokens)
 
     async def request_token(self, request: Request, resource: Resource) -> Response:
         """A token for a service account. Raises ApiError."""
         if self.tokens is None:
             raise errors.no_such_path()
         return await self.tokens.request(request, resource)
+
+
+def _authorizer(options: Options, verbs: Verbs) -> Authorizer:
+    rbac = Rbac(verbs.cache)
+    modes: dict[str, Authorizer] = {"AlwaysAllow": AlwaysAllow(), "AlwaysDeny": AlwaysDeny(), "RBAC": rbac}
+    union = Union([modes[mode] for mode in options.authorization_mode])
+    if "RBAC" in options.authorization_mode:
+        for strategy in verbs.strategies.values():
+            if isinstance(strategy, RbacStrategy):
+                strategy.guard = union, rbac
+    return union
 
 
 def _token_options(options: Options) -> TokenOptions:

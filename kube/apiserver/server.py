@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import uvicorn
 
 from kube import daemon
-from kube.apiserver import certificates, openid
+from kube.apiserver import certificates, openid, policy
 from kube.apiserver.access import Access
 from kube.apiserver.app import Api, App
 from kube.apiserver.asgi import Application
@@ -90,7 +90,7 @@ async def run(options: Options) -> None:
             progress = tasks.create_task(cache.progress(), name="progress")
             compactor = Compactor(store, options.etcd_compaction_interval)
             compacting = tasks.create_task(compactor.run(), name="compaction")
-            tasks.create_task(_prepare(cache, verbs, prepared), name="bootstrap")
+            tasks.create_task(_prepare(options, cache, verbs, prepared), name="bootstrap")
             if access.tokens is not None:
                 # What is wrong with a key is told now; and it takes long.
                 tasks.create_task(access.tokens.load(), name="service-account-keys")
@@ -115,10 +115,12 @@ async def run(options: Options) -> None:
         await store.close()
 
 
-async def _prepare(cache: Cache, verbs: Verbs, prepared: asyncio.Event) -> None:
+async def _prepare(options: Options, cache: Cache, verbs: Verbs, prepared: asyncio.Event) -> None:
     await cache.ready.wait()
     await create_namespaces(verbs)
     await create_priority_classes(verbs)
+    if "RBAC" in options.authorization_mode:
+        await policy.ensure(verbs)
     prepared.set()
 
 

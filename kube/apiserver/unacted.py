@@ -78,11 +78,20 @@ FIELDS: dict[type[Object], dict[str, tuple[Any, ...]]] = {
     core.Node: {"spec.configSource": ()},
 }
 
+_ACTED_ON = (
+    resources.PRIORITY_CLASSES,
+    resources.CLUSTER_ROLES,
+    resources.CLUSTER_ROLE_BINDINGS,
+    resources.ROLES,
+    resources.ROLE_BINDINGS,
+)
+"""Kinds that are only stored as far as the verbs go, and read by something here."""
+
 KINDS: dict[resources.Resource, str] = {
     resources.LIMIT_RANGES: "no admission enforces it yet",
     resources.RESOURCE_QUOTAS: "no admission enforces it yet",
     resources.ENDPOINT_SLICES: "the proxy reads Endpoints",
-    **{r: "no controller here acts on it" for r in resources.STORED_ONLY if r is not resources.PRIORITY_CLASSES},
+    **dict.fromkeys((each for each in resources.STORED_ONLY if each not in _ACTED_ON), "no controller here acts on it"),
     resources.POD_DISRUPTION_BUDGETS: "no controller here counts its pods",
 }
 """Kinds of which nothing is acted on."""

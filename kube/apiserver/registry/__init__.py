@@ -19,6 +19,7 @@ from kube.apiserver.registry.others import (
 )
 from kube.apiserver.registry.pods import PodStrategy
 from kube.apiserver.registry.priorities import Priorities, PriorityClassStrategy
+from kube.apiserver.registry.rbac import BindingStrategy, RoleStrategy
 from kube.apiserver.registry.services import ServiceStrategy
 from kube.apiserver.registry.strategy import Strategy
 
@@ -40,4 +41,6 @@ def strategies(cache: Cache, service_ips: IPv4Network, node_ports: range) -> dic
     }
     special |= {resource: StoredOnly(resource) for resource in resources.STORED_ONLY}
     special[resources.PRIORITY_CLASSES] = PriorityClassStrategy(resources.PRIORITY_CLASSES, cache)
+    special |= {resource: RoleStrategy(resource) for resource in (resources.ROLES, resources.CLUSTER_ROLES)}
+    special |= {r: BindingStrategy(r) for r in (resources.ROLE_BINDINGS, resources.CLUSTER_ROLE_BINDINGS)}
     return {resource: special.get(resource) or Strategy(resource) for resource in resources.RESOURCES}
