@@ -188,6 +188,9 @@ _RBAC, _NETWORKING, _DRA = "rbac.authorization.k8s.io/v1", "networking.k8s.io/v1
 _ADMISSION = "admissionregistration.k8s.io/v1"
 _ALL = ("all",)
 
+PERSISTENT_VOLUMES = _stored("PersistentVolume", "persistentvolumes", "v1", "pv", namespaced=False, status=True)
+PERSISTENT_VOLUME_CLAIMS = _stored("PersistentVolumeClaim", "persistentvolumeclaims", "v1", "pvc", status=True)
+STORAGE_CLASSES = _stored("StorageClass", "storageclasses", _STORAGE, "sc", namespaced=False)
 PRIORITY_CLASSES = _stored("PriorityClass", "priorityclasses", "scheduling.k8s.io/v1", "pc", namespaced=False)
 POD_DISRUPTION_BUDGETS = _stored("PodDisruptionBudget", "poddisruptionbudgets", "policy/v1", "pdb", status=True)
 CLUSTER_ROLES = _stored("ClusterRole", "clusterroles", _RBAC, namespaced=False)
@@ -197,8 +200,8 @@ ROLE_BINDINGS = _stored("RoleBinding", "rolebindings", _RBAC)
 
 # What Kubernetes' own scheduler and controller manager list when they start, so that they can run against this API.
 STORED_ONLY: tuple[Resource, ...] = (
-    _stored("PersistentVolume", "persistentvolumes", "v1", "pv", namespaced=False, status=True),
-    _stored("PersistentVolumeClaim", "persistentvolumeclaims", "v1", "pvc", status=True),
+    PERSISTENT_VOLUMES,
+    PERSISTENT_VOLUME_CLAIMS,
     _stored("ControllerRevision", "controllerrevisions", _APPS),
     _stored("DaemonSet", "daemonsets", _APPS, "ds", status=True, categories=_ALL),
     _stored("Deployment", "deployments", _APPS, "deploy", status=True, scale=True, categories=_ALL),
@@ -225,7 +228,7 @@ STORED_ONLY: tuple[Resource, ...] = (
     _stored("CSIDriver", "csidrivers", _STORAGE, namespaced=False),
     _stored("CSINode", "csinodes", _STORAGE, namespaced=False),
     _stored("CSIStorageCapacity", "csistoragecapacities", _STORAGE),
-    _stored("StorageClass", "storageclasses", _STORAGE, "sc", namespaced=False),
+    STORAGE_CLASSES,
     _stored("VolumeAttachment", "volumeattachments", _STORAGE, namespaced=False, status=True),
     _stored("VolumeAttributesClass", "volumeattributesclasses", _STORAGE, "vac", namespaced=False),
     _stored("DeviceClass", "deviceclasses", _DRA, namespaced=False),

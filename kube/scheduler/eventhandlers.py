@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import TypeVar
 
+from kube.api import resources
 from kube.api.core import Namespace, Node, Pod, ReplicationController, Service
+from kube.api.meta import Object
 from kube.client.informer import Informer, Informers
 from kube.scheduler.cache import Cache
 from kube.scheduler.changes import ClusterChange, node_changes
@@ -36,6 +38,8 @@ class EventHandlers:
     def watch(self, informers: Informers) -> None:
         """Handle what the informers see, from their first list on."""
         informers.of(Namespace).on_change(self.namespace_changed)
+        for each in (resources.PERSISTENT_VOLUME_CLAIMS, resources.PERSISTENT_VOLUMES, resources.STORAGE_CLASSES):
+            informers.of(each.model).on_change(self.volume_changed)
         informers.of(Pod).on_change(self.pod_changed)
         informers.of(Node).on_change(self.node_changed)
 
@@ -55,6 +59,9 @@ class EventHandlers:
         self._cache.set_namespace(name, new.metadata.labels if new is not None else None)
         if new is not None and old is not None and old.metadata.labels != new.metadata.labels:
             self._queue.happened(ClusterChange.NAMESPACE)
+
+    def volume_changed(self, old: Object | None, new: Object | None) -> None:
+        self._queue.happened(ClusterChange.VOLUME)
 
     def pod_changed(self, old: Pod | None, new: Pod | None) -> None:
         if old is not None and (new is None or new.metadata.uid != old.metadata.uid):

@@ -19,6 +19,7 @@ from kube.scheduler.framework import Filter, Profile, Score, Weighted
 from kube.scheduler.interpodaffinity import HARD_WEIGHT, InterPodAffinity, InterPodAffinityScore
 from kube.scheduler.scores import Selectors
 from kube.scheduler.topologyspread import PodTopologySpread, PodTopologySpreadScore
+from kube.scheduler.volumes import Get, NodeVolumeLimits, VolumeBinding, VolumeRestrictions
 
 GROUP = "kube.scheduler.plugins"
 
@@ -32,6 +33,10 @@ class Context:
     """Those of the services and controllers of a pod."""
     service_selectors: Callable[[Pod], Selectors] = field(default=lambda pod: Selectors(()))
     """Those of its services."""
+    claims: Get = lambda key: None
+    """A PersistentVolumeClaim by its key."""
+    volumes: Get = lambda key: None
+    storage_classes: Get = lambda key: None
 
 
 Arguments = Mapping[str, Any]
@@ -54,6 +59,9 @@ FILTERS: dict[str, Callable[[Context, Arguments], Filter]] = {
     "NodeAffinity": lambda context, args: filters.NodeAffinity(),
     "NodePorts": lambda context, args: filters.NodePorts(),
     "NodeResourcesFit": lambda context, args: filters.NodeResourcesFit(),
+    "VolumeRestrictions": lambda context, args: VolumeRestrictions(),
+    "NodeVolumeLimits": lambda context, args: NodeVolumeLimits(),
+    "VolumeBinding": lambda context, args: VolumeBinding(context.claims, context.volumes, context.storage_classes),
     "PodTopologySpread": lambda context, args: PodTopologySpread(context.cache),
     "InterPodAffinity": lambda context, args: InterPodAffinity(context.cache),
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from aiohttp import web
 
@@ -19,17 +20,22 @@ from kube.client.events import EventRecorder
 from kube.client.informer import Informers
 from kube.client.leaderelection import Election
 from kube.client.rest import Client
-from kube.scheduler import explain, metrics
+from kube.scheduler import configuration, explain, metrics, plan, policy
 from kube.scheduler.algorithm import Algorithm
 from kube.scheduler.cache import Cache
-from kube.scheduler.eventhandlers import EventHandlers, SpreadSelectors
+from kube.scheduler.configuration import Settings
+from kube.scheduler.eventhandlers import DEFAULT_SCHEDULER, EventHandlers, SpreadSelectors
 from kube.scheduler.options import Options
-from kube.scheduler.plugins import Context, default_profile
+from kube.scheduler.plugins import Context
 from kube.scheduler.podinfo import PodInfo
 from kube.scheduler.preemption import Preemption
 from kube.scheduler.queue import SchedulingQueue
 from kube.scheduler.reporter import Reporter
 from kube.scheduler.scheduler import Scheduler
+
+VOLUMES = [
+    each.model for each in (resources.PERSISTENT_VOLUME_CLAIMS, resources.PERSISTENT_VOLUMES, resources.STORAGE_CLASSES)
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +46,20 @@ class Parts:
     cache: Cache
     queue: SchedulingQueue
     algorithm: Algorithm
+    preemption: Preemption
     decisions: explain.Decisions
 
 
 async def run(options: Options) -> None:
-    """Schedule pods until cancelled. Raises daemon.Fatal."""
+    """Schedule pods until cancelled, or plan some and return. Raises daemon.Fatal."""
+    settings = configured(options)
     async with flags.connect(options.client, user_agent="kube-scheduler") as (client, sources):
         informers = Informers(sources)
         recorder = EventRecorder(client, options.scheduler_name)
-        parts = build(client, informers, recorder, scheduler_name=options.scheduler_name, seed=options.seed)
+        parts = build(client, informers, recorder, settings, seed=options.seed)
+        if options.plan:
+            await planned(informers, parts, options.filename)
+            return
         election = Election(client, options.election)
         synced = asyncio.Event()
 
@@ -74,19 +85,30 @@ async def run(options: Options) -> None:
             tasks.create_task(election.run(work), name="leader election")
 
 
+def configured(options: Options) -> Settings:
+    """What the flags and the files that they name ask for. Raises daemon.Fatal."""
+    if options.config:
+        return configuration.load(Path(options.config))
+    if options.policy_config_file:
+        return policy.load(Path(options.policy_config_file), options.scheduler_name)
+    return configuration.built_in(options.scheduler_name)
+
+
 def build(
     client: Client,
     informers: Informers,
     recorder: EventRecorder,
+    settings: Settings | None = None,
     *,
-    scheduler_name: str = "default-scheduler",
     seed: int | None = None,
 ) -> Parts:
     """A scheduler that reads these informers and writes with this client. Run it when they have synced."""
-    cache, queue = Cache(), SchedulingQueue()
+    settings = settings or configuration.built_in(DEFAULT_SCHEDULER)
+    cache, queue = Cache(), SchedulingQueue(settings.initial_backoff, settings.longest_backoff)
     selectors = SpreadSelectors(informers)
-    context = Context(cache, selectors.of, selectors.of_services)
-    algorithm = Algorithm(cache, [default_profile(context, scheduler_name)], seed)
+    claims, volumes, classes = (informers.of(each) for each in VOLUMES)
+    context = Context(cache, selectors.of, selectors.of_services, claims.get, volumes.get, classes.get)
+    algorithm = Algorithm(cache, settings.profiles(context), seed)
     queue.fits = algorithm.could_go
     EventHandlers(cache, queue, algorithm.profiles).watch(informers)
     metrics.watch(queue)
@@ -94,7 +116,26 @@ def build(
     reporter = Reporter(client, recorder, informers.of(Pod).get)
     decisions = explain.Decisions()
     scheduler = Scheduler(queue, cache, algorithm.choose, preemption, client.bind, reporter, decisions)
-    return Parts(scheduler, cache, queue, algorithm, decisions)
+    return Parts(scheduler, cache, queue, algorithm, preemption, decisions)
+
+
+async def planned(informers: Informers, parts: Parts, filename: str) -> None:
+    """Print where the pods of a file would go. Raises daemon.Fatal if one could not go anywhere."""
+    classes = informers.of(plan.PRIORITY_CLASSES)
+    pods = plan.pods_of(filename)
+    following = asyncio.create_task(informers.run(), name="informers")
+    try:
+        await informers.synced()
+        pods = [plan.with_priority(pod, classes.list()) for pod in pods]
+        nowhere = 0
+        for each in plan.plan(parts.cache, parts.algorithm, parts.preemption, pods):
+            nowhere += not each.node
+            print(f"{each.pod.key} -> {each.message}\n\n{each.text}")  # noqa: T201  # what was asked for
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+    if nowhere:
+        raise daemon.Fatal(f"{nowhere} of {len(pods)} pods would not get a node")
 
 
 def explanation_of(parts: Parts) -> Callable[[web.Request], Awaitable[web.Response]]:

@@ -1,0 +1,134 @@
+"""Disks and claims against upstream's rules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kube.api import resources
+from kube.api.core import Node, Pod, PodSpec
+from kube.api.meta import Object
+from kube.scheduler.algorithm import Algorithm, Unschedulable
+from kube.scheduler.cache import Cache
+from kube.scheduler.framework import Profile
+from kube.scheduler.podinfo import PodInfo
+from kube.scheduler.volumes import NodeVolumeLimits, VolumeBinding, VolumeRestrictions
+from tests.objects import container, node, pod
+
+
+def using(name: str, *volumes: dict[str, Any], on: str = "") -> Pod:
+    described = [{"name": f"v{i}", **volume} for i, volume in enumerate(volumes)]
+    return pod(name, node=on, spec=PodSpec.parse({"containers": [container().to_dict()], "volumes": described}))
+
+
+def gce(name: str, read_only: bool = False) -> dict[str, Any]:
+    return {"gcePersistentDisk": {"pdName": name, "readOnly": read_only}}
+
+
+def aws(name: str) -> dict[str, Any]:
+    return {"awsElasticBlockStore": {"volumeID": name, "readOnly": True}}
+
+
+def rbd(*monitors: str) -> dict[str, Any]:
+    return {"rbd": {"monitors": [*monitors], "pool": "p", "image": "i"}}
+
+
+def said(asking: Pod, *there: Pod, filter_: Any, on: Node | None = None) -> str:
+    cache = Cache()
+    cache.set_node(on or node("n"))
+    for each in there:
+        cache.set_pod(each)
+    try:
+        Algorithm(cache, [Profile("test", (filter_,), ())]).choose(PodInfo.of(asking))
+    except Unschedulable as why:
+        return str(why)
+    return ""
+
+
+DISK = "0/1 nodes are available: 1 node(s) had no available disk."
+
+
+@pytest.mark.parametrize(
+    ("wants", "has", "expected"),
+    [
+        pytest.param(gce("a"), gce("a"), DISK, id="one disk"),
+        pytest.param(gce("a"), gce("b"), "", id="two disks"),
+        pytest.param(gce("a", True), gce("a", True), "", id="two readers of Google's"),
+        pytest.param(gce("a", True), gce("a"), DISK, id="a reader and a writer"),
+        pytest.param(aws("a"), aws("a"), DISK, id="Amazon's are nobody else's, even to read"),
+        pytest.param(rbd("m1", "m2"), rbd("m2", "m3"), DISK, id="Ceph by one monitor that both name"),
+        pytest.param(rbd("m1"), rbd("m3"), "", id="another Ceph"),
+    ],
+)
+def test_no_disk_conflict(wants: dict[str, Any], has: dict[str, Any], expected: str) -> None:
+    """v1.0, admin: "NoDiskConflict: a pod can fit if the volumes it requests and those mounted do not conflict"."""
+    assert said(using("p", wants), using("there", has, on="n"), filter_=VolumeRestrictions()) == expected
+
+
+def test_volume_limits() -> None:
+    limited = node("n")
+    limited.status.allocatable = {**limited.status.allocatable, "attachable-volumes-aws-ebs": "2"}
+    there = using("there", aws("a"), aws("b"), on="n")
+    refused = "0/1 nodes are available: 1 node(s) exceed max volume count."
+    assert said(using("p", aws("c")), there, filter_=NodeVolumeLimits(), on=limited) == refused
+    assert said(using("p", aws("a")), there, filter_=NodeVolumeLimits(), on=limited) == "", "attached already"
+    assert said(using("p", gce("c")), there, filter_=NodeVolumeLimits(), on=limited) == "", "of another kind"
+
+
+def stored(resource: resources.Resource, name: str, namespace: str = "", **parts: Any) -> Object:
+    labels = parts.pop("labels", {})
+    return resource.model.parse({"metadata": {"name": name, "namespace": namespace, "labels": labels}, **parts})
+
+
+def claim(**spec: Any) -> Object:
+    return stored(resources.PERSISTENT_VOLUME_CLAIMS, "data", "default", spec=spec)
+
+
+REACHED_FROM_B = {"required": {"nodeSelectorTerms": [
+    {"matchExpressions": [{"key": "host", "operator": "In", "values": ["b"]}]}
+]}}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("objects", "expected"),
+    [
+        pytest.param([], 'persistentvolumeclaim "data" not found', id="no claim"),
+        pytest.param([claim()], "pod has unbound immediate PersistentVolumeClaims", id="an unbound claim"),
+        pytest.param(
+            [claim(storageClassName="late"), stored(resources.STORAGE_CLASSES, "late",
+                                                    volumeBindingMode="WaitForFirstConsumer")],
+            "1 node(s) didn't find available persistent volumes to bind", id="one that waits for its first consumer",
+        ),
+        pytest.param(
+            [claim(volumeName="v")],
+            "1 node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)", id="no volume",
+        ),
+        pytest.param([claim(volumeName="v"), stored(resources.PERSISTENT_VOLUMES, "v", spec={})], "", id="bound"),
+        pytest.param(
+            [claim(volumeName="v"), stored(resources.PERSISTENT_VOLUMES, "v", spec={"nodeAffinity": REACHED_FROM_B})],
+            "1 node(s) had volume node affinity conflict", id="a volume of another node",
+        ),
+        pytest.param(
+            [claim(volumeName="v"),
+             stored(resources.PERSISTENT_VOLUMES, "v", labels={"topology.kubernetes.io/zone": "2__3"})],
+            "1 node(s) had no available volume zone", id="a volume of other zones",
+        ),
+        pytest.param(
+            [claim(volumeName="v"),
+             stored(resources.PERSISTENT_VOLUMES, "v", labels={"topology.kubernetes.io/zone": "1__2"})],
+            "", id="one of several zones",
+        ),
+    ],
+)  # fmt: skip
+def test_claims(objects: list[Object], expected: str) -> None:
+    def of(resource: resources.Resource) -> Any:
+        found = {each.key: each for each in objects if type(each) is resource.model}
+        return found.get
+
+    binding = VolumeBinding(
+        of(resources.PERSISTENT_VOLUME_CLAIMS), of(resources.PERSISTENT_VOLUMES), of(resources.STORAGE_CLASSES)
+    )
+    asking = using("p", {"persistentVolumeClaim": {"claimName": "data"}})
+    here = node("n", labels={"host": "a", "topology.kubernetes.io/zone": "1"})
+    assert said(asking, filter_=binding, on=here) == (f"0/1 nodes are available: {expected}." if expected else "")
