@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import ROUND_CEILING, Context, Decimal
+from functools import lru_cache
 from typing import Any
 
 from kube.api import authentication, binary, core, discovery, quantity
@@ -58,7 +59,7 @@ def _pod_spec(spec: core.PodSpec) -> None:
         _volume(volume)
     for container in (*spec.initContainers, *spec.containers, *spec.ephemeralContainers):
         _container(container)
-    spec.overhead = _round_up(spec.overhead)
+    _round_up(spec.overhead)
     if spec.resources is not None:
         _resources(spec.resources)
 
@@ -116,15 +117,17 @@ def _field_ref(reference: core.ObjectFieldSelector) -> None:
 
 
 def _resources(resources: core.ResourceRequirements) -> None:
-    resources.limits = _round_up(resources.limits)
-    resources.requests = _round_up(resources.requests)
+    _round_up(resources.limits)
+    _round_up(resources.requests)
 
 
-def _round_up(amounts: dict[str, str]) -> dict[str, str]:
+def _round_up(amounts: dict[str, str]) -> None:
     """Amounts finer than a thousandth are rounded up to one."""
-    return {name: _milli(amount) for name, amount in amounts.items()}
+    for name, amount in amounts.items():
+        amounts[name] = _milli(amount)
 
 
+@lru_cache(maxsize=4096)
 def _milli(amount: str) -> str:
     value = quantity.parse(amount)
     rounded = value.quantize(Decimal("0.001"), rounding=ROUND_CEILING, context=Context(prec=200))
@@ -272,8 +275,9 @@ def _namespace(namespace: core.Namespace) -> None:
 
 
 def _node(node: core.Node) -> None:
-    node.status.capacity = _round_up(node.status.capacity)
-    node.status.allocatable = _round_up(node.status.allocatable) or dict(node.status.capacity)
+    _round_up(node.status.capacity)
+    _round_up(node.status.allocatable)
+    node.status.allocatable = node.status.allocatable or dict(node.status.capacity)
 
 
 _FUNCTIONS: dict[type[Object], Callable[[Any], None]] = {

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
+from functools import lru_cache, wraps
 
 DNS_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 DNS_SUBDOMAIN = DNS_LABEL + r"(\." + DNS_LABEL + ")*"
@@ -37,6 +39,21 @@ def _bytes(value: str) -> int:
     return len(value) if value.isascii() else len(value.encode())
 
 
+def _remembered(rule: Callable[[str], list[str]]) -> Callable[[str], list[str]]:
+    """A rule for what objects have in common: the same labels and keys come again with every write.
+
+    The answer is shared: whoever gets it must not change it. What is far too long is not kept.
+    """
+    remembered = lru_cache(maxsize=4096)(rule)
+
+    @wraps(rule)
+    def answer(value: str) -> list[str]:
+        return remembered(value) if len(value) < 256 else rule(value)
+
+    return answer
+
+
+@_remembered
 def dns_label(value: str) -> list[str]:
     """RFC 1123 label: containers, namespaces, volumes."""
     problems = [too_long(63)] if _bytes(value) > 63 else []
@@ -95,6 +112,7 @@ def path_segment(value: str) -> list[str]:
     return [f"may not contain '{character}'" for character in "/%" if character in value]
 
 
+@_remembered
 def qualified(value: str) -> list[str]:
     """`name` or `domain/name`: keys of labels, finalizers, resource names."""
     rule = f"must consist of alphanumeric characters, '-', '_' or '.', and {_ALNUM_ENDS}"
@@ -119,6 +137,7 @@ def qualified(value: str) -> list[str]:
     return problems
 
 
+@_remembered
 def label_value(value: str) -> list[str]:
     """The value of a label."""
     problems = [too_long(63)] if _bytes(value) > 63 else []
@@ -154,7 +173,7 @@ def env_var(value: str) -> list[str]:
     """The name of an environment variable, by the relaxed rule (Kubernetes from 1.32 on)."""
     if not value:
         return ["environment variable name must be non-empty"]
-    if any(not " " <= char <= "~" or char == "=" for char in value):
+    if not re.fullmatch("[ -<>-~]+", value):
         return ["a valid environment variable name must consist only of printable ASCII characters other than '='"]
     return []
 

@@ -35,9 +35,11 @@ class Subresource:
     version: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Resource:
-    """One kind of stored object."""
+    """One kind of stored object. There is one instance of each, so that one is equal to itself alone: they are the
+    keys of every cache and table, and looked up with every request.
+    """
 
     model: type[Object]
     plural: str

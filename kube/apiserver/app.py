@@ -11,6 +11,9 @@ import gzip
 import logging
 import time
 import zlib
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from functools import lru_cache
 
 import orjson
 from fastapi import FastAPI
@@ -19,9 +22,10 @@ from prometheus_client import Counter, Gauge, Histogram
 from kube.api import errors
 from kube.apiserver import websocket
 from kube.apiserver.asgi import Receive, Scope, Send
+from kube.apiserver.deadlines import Deadlines
 from kube.apiserver.discovery import Discovery
 from kube.apiserver.handlers import Handlers
-from kube.apiserver.request import Query, Request, Response, parse_path
+from kube.apiserver.request import Query, Request, Response, Target, parse_path
 from kube.apiserver.streams import SUBRESOURCES
 from kube.apiserver.upgrade import upgrade_of
 from kube.store.store import TooLarge, Unavailable
@@ -33,6 +37,9 @@ MAX_BODY = 3 * 1024 * 1024
 
 GZIP_FROM = 128 * 1024
 """Bodies of so many bytes are compressed if the client asks (upstream's threshold)."""
+
+CHUNK = 256 * 1024
+"""Bytes of a large body that are sent at once."""
 
 LONG_RUNNING = ("log", "proxy")
 """Subresources whose requests last as long as there is something to say (like watches, and connections)."""
@@ -57,7 +64,7 @@ class Api:
         self._handlers = handlers
         self._discovery = discovery
         self._max_in_flight = max_in_flight
-        self._timeout = timeout
+        self._deadlines = Deadlines(timeout)
         self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,7 +74,7 @@ class Api:
         target = parse_path(path)
         headers = dict(scope["headers"])
         try:
-            response = await self._answer(scope, receive, path, method, headers)
+            response = await self._answer(scope, receive, path, target, method, headers)
         except errors.ApiError as error:
             response = error_response(error)
         except Unavailable as error:
@@ -83,9 +90,9 @@ class Api:
                                                            "succeeding: see the log of the apiserver"))  # fmt: skip
         verb = "WATCH" if response.stream is not None and method == "GET" else method
         if target is not None:
-            REQUESTS.labels(verb, target.plural, target.subresource, response.status).inc()
+            _requests(verb, target.plural, target.subresource, response.status).inc()
             if response.stream is None:
-                DURATION.labels(verb, target.plural).observe(time.perf_counter() - began)
+                _duration(verb, target.plural).observe(time.perf_counter() - began)
         if response.tunnel is not None:
             await response.tunnel.run()
         elif scope["type"] == "http":
@@ -96,9 +103,14 @@ class Api:
             await websocket.refuse(response, receive, send)
 
     async def _answer(
-        self, scope: Scope, receive: Receive, path: str, method: str, headers: dict[bytes, bytes]
+        self,
+        scope: Scope,
+        receive: Receive,
+        path: str,
+        target: Target | None,
+        method: str,
+        headers: dict[bytes, bytes],
     ) -> Response:
-        target = parse_path(path)
         if target is None:
             accept = headers.get(b"accept", b"").decode("latin-1")
             found = self._discovery.find(path, accept)
@@ -117,20 +129,33 @@ class Api:
             raise errors.TooManyRequests("Too many requests, please try again later.", details={"retryAfterSeconds": 1})
         self._in_flight += 1
         try:
-            async with asyncio.timeout(self._timeout):
-                body = await _read_body(receive, headers) if method not in ("GET", "HEAD") else b""
-                return await self._handlers.handle(Request(method, path, target, query, headers, body))
+            return await self._deadlines.keep(self._handle(Request(method, path, target, query, headers), receive))
         except TimeoutError:
             raise errors.Timeout("Timeout: request did not complete within the allotted timeout", details={}) from None
         finally:
             self._in_flight -= 1
 
+    async def _handle(self, request: Request, receive: Receive) -> Response:
+        if request.method not in ("GET", "HEAD"):
+            request.body = await _read_body(receive, request.headers)
+        return await self._handlers.handle(request)
 
-async def _read_body(receive: Receive, headers: dict[bytes, bytes]) -> bytes:
-    too_large = errors.RequestEntityTooLarge(f"Request entity too large: limit is {MAX_BODY}")
+
+# To find a metric by its labels costs more than to count.
+@lru_cache(maxsize=1000)
+def _requests(verb: str, plural: str, subresource: str, code: int) -> Counter:
+    return REQUESTS.labels(verb, plural, subresource, code)
+
+
+@lru_cache(maxsize=1000)
+def _duration(verb: str, plural: str) -> Histogram:
+    return DURATION.labels(verb, plural)
+
+
+async def _read_body(receive: Receive, headers: Mapping[bytes, bytes]) -> bytes:
     length = headers.get(b"content-length", b"")
     if length.isdigit() and int(length) > MAX_BODY:
-        raise too_large
+        raise _too_large()
     parts: list[bytes] = []
     size = 0
     while True:
@@ -140,7 +165,7 @@ async def _read_body(receive: Receive, headers: dict[bytes, bytes]) -> bytes:
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         if size > MAX_BODY:
-            raise too_large
+            raise _too_large()
         if not message.get("more_body"):
             break
     content = b"".join(parts)
@@ -152,10 +177,14 @@ async def _read_body(receive: Receive, headers: dict[bytes, bytes]) -> bytes:
         except zlib.error as error:
             raise errors.BadRequest(f"the body is not valid gzip: {error}") from None
         if len(content) > MAX_BODY:
-            raise too_large
+            raise _too_large()
         if not unpacking.eof:
             raise errors.BadRequest("the body is not valid gzip: it ends too early")
     return content
+
+
+def _too_large() -> errors.RequestEntityTooLarge:
+    return errors.RequestEntityTooLarge(f"Request entity too large: limit is {MAX_BODY}")
 
 
 def error_response(error: errors.ApiError) -> Response:
@@ -172,13 +201,35 @@ async def send_response(
     if response.stream is not None:
         await _send_stream(response, headers, receive, send)
         return
-    content = response.body
-    if len(content) >= GZIP_FROM and b"gzip" in request_headers.get(b"accept-encoding", b""):
-        content = await asyncio.to_thread(gzip.compress, content, 1)
+    parts = response.parts or [response.body]
+    size = sum(map(len, parts))
+    if size >= GZIP_FROM and b"gzip" in request_headers.get(b"accept-encoding", b""):
+        content = await asyncio.to_thread(lambda: gzip.compress(b"".join(parts), 1))
+        parts, size = [content], len(content)
         headers += [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
-    headers.append((b"content-length", str(len(content)).encode()))
+    headers.append((b"content-length", str(size).encode()))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else content})
+    if method == "HEAD":
+        await send({"type": "http.response.body", "body": b""})
+    elif len(parts) == 1:
+        await send({"type": "http.response.body", "body": parts[0]})
+    else:
+        await _send_parts(parts, send)
+
+
+async def _send_parts(parts: Sequence[bytes], send: Send) -> None:
+    """A body of many pieces, a chunk at a time: it is nowhere in memory as a whole, and others have their turn."""
+    chunk: list[bytes] = []
+    size = 0
+    for part in parts:
+        chunk.append(part)
+        size += len(part)
+        if size >= CHUNK:
+            # Waits, too, while the client has not taken what was sent before.
+            await send({"type": "http.response.body", "body": b"".join(chunk), "more_body": True})
+            await asyncio.sleep(0)
+            chunk, size = [], 0
+    await send({"type": "http.response.body", "body": b"".join(chunk)})
 
 
 async def _send_stream(response: Response, headers: list[tuple[bytes, bytes]], receive: Receive, send: Send) -> None:
@@ -187,34 +238,25 @@ async def _send_stream(response: Response, headers: list[tuple[bytes, bytes]], r
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     # An empty chunk lets the headers out before the first event.
     await send({"type": "http.response.body", "body": b"", "more_body": True})
-    gone = asyncio.ensure_future(_disconnected(receive))
-    stream = response.stream.__aiter__()
-    following: asyncio.Future[bytes] | None = None
+    sending = asyncio.current_task()
+    assert sending is not None
+    gone = asyncio.create_task(_cancel_when_gone(receive, sending))
     try:
-        while True:
-            following = asyncio.ensure_future(stream.__anext__())
-            await asyncio.wait((following, gone), return_when=asyncio.FIRST_COMPLETED)
-            if gone.done():
-                return
-            try:
-                chunk = following.result()
-            except StopAsyncIteration:
-                break
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        async with aclosing(response.stream) as stream:
+            async for chunk in stream:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+    except asyncio.CancelledError:
+        if not gone.done() or gone.cancelled() or sending.uncancel():
+            raise  # by somebody else
     finally:
         gone.cancel()
-        if following is not None and not following.done():
-            following.cancel()
-            await asyncio.wait((following,))
-        close = getattr(stream, "aclose", None)
-        if close is not None:
-            await close()
 
 
-async def _disconnected(receive: Receive) -> None:
+async def _cancel_when_gone(receive: Receive, sending: asyncio.Task[object]) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+    sending.cancel()
 
 
 class App:

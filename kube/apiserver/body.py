@@ -62,6 +62,8 @@ def parse(body: bytes, content_type: str, model: type[Model]) -> dict[str, Any]:
             "the body of the request was in an unknown format - accepted media types include: "
             f"application/json, application/yaml, {protobuf.MEDIA_TYPE}"
         )
+    if b"null" not in body and isinstance(data, dict) and content_type in ("", "application/json"):
+        return data
     result: dict[str, Any] = without_nulls(data)
     return result
 

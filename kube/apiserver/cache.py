@@ -131,12 +131,11 @@ class ResourceCache:
 
     def select(self, prefix: str, after: str = "") -> Iterator[Entry]:
         """The objects whose key begins with the prefix, in order, from behind the key `after`."""
-        start = bisect_left(self._sorted, after + "\0" if after else prefix)
-        for index in range(start, len(self._sorted)):
-            key = self._sorted[index]
-            if not key.startswith(prefix):
-                return
-            yield self.entries[key]
+        keys_ = self._sorted
+        start = bisect_left(keys_, after + "\0" if after else prefix)
+        # Behind all keys that begin so.
+        end = bisect_left(keys_, prefix + "\U0010ffff", start)
+        return map(self.entries.__getitem__, keys_[start:end])
 
     def apply(self, key: str, kv: KeyValue | None, revision: int) -> None:
         """Take over one change."""
@@ -183,8 +182,7 @@ class ResourceCache:
         """Tell the waiting watchers that there is something new."""
         waiting, self._waiting = self._waiting, set()
         for future in waiting:
-            if not future.done():
-                future.set_result(None)
+            _end(future)
 
     def cursor(self, revision: int) -> int:
         """Where the changes after this revision begin. Raises errors.Expired."""
@@ -212,12 +210,20 @@ class ResourceCache:
 
     async def wait(self, timeout: float) -> None:
         """Until there is news, or for `timeout` seconds."""
-        future = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
         self._waiting.add(future)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                await future
-        self._waiting.discard(future)
+        timer = loop.call_later(timeout, _end, future)
+        try:
+            await future
+        finally:
+            timer.cancel()
+            self._waiting.discard(future)
+
+
+def _end(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 class Cache:

@@ -87,9 +87,12 @@ class Handlers:
             if listing.remaining is not None:
                 meta["remainingItemCount"] = listing.remaining
         view, media_type = answers.view_of(request)
+        pretty = answers.pretty(request)
+        if view.plain and resource.shows is None and media_type == JSON and not pretty:
+            return Response(parts=views.pieces(resource, meta, [entry.value for entry in listing.entries]))
         values = (conversion.shown(resource, entry.value) for entry in listing.entries)
         content = view.many(resource, meta, values)
-        return Response(views.written(content, media_type, pretty=answers.pretty(request)), content_type=media_type)
+        return Response(views.written(content, media_type, pretty=pretty), content_type=media_type)
 
     async def _watch(self, request: Request, resource: Resource) -> Response:
         query, target = request.query, request.target

@@ -10,8 +10,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from urllib.parse import parse_qs, unquote
 
 from kube.api import errors
@@ -34,6 +35,7 @@ class Target:
     """The path is one of the old `/api/v1/watch/…`."""
 
 
+@lru_cache(maxsize=1000)
 def parse_path(path: str) -> Target | None:
     """The target of a path below /api/<version> or /apis/<group>/<version>; None if it names no resource."""
     parts = [unquote(part) for part in path.strip("/").split("/")]
@@ -128,6 +130,8 @@ class Response:
     status: int = 200
     content_type: str = JSON
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    parts: Sequence[bytes] = ()
+    """A large body in pieces, instead of `body`."""
     stream: AsyncGenerator[bytes, None] | None = None
     tunnel: Tunnel | None = None
     """The connection is carried on to another server from here on."""

@@ -49,6 +49,8 @@ class Server(uvicorn.Server):
             http=protocol,
             log_config=None,
             access_log=False,
+            # Nobody's word is taken for where he comes from.
+            proxy_headers=False,
             lifespan="off",
             timeout_graceful_shutdown=SHUTDOWN,
         )

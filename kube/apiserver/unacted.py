@@ -125,7 +125,7 @@ def _set(value: Any, tree: Tree, path: str) -> Iterator[str]:
         elif below and (isinstance(part, bool | str) or part is None):
             if part not in (None, "") and part not in below:
                 yield f"{where}={str(part).lower() if isinstance(part, bool) else part}"
-        elif part not in (None, "", 0, [], {}):  # False is 0
+        elif part:
             yield where
 
 

@@ -53,8 +53,8 @@ class ListOptions:
         """One function for all conditions; None if there are none."""
         conditions: list[Match] = []
         if self.labels is not None:
-            by_labels = self.labels
-            conditions.append(lambda entry: by_labels.matches(entry.labels))
+            by_labels = self.labels.predicate()
+            conditions.append(lambda entry: by_labels(entry.labels))
         if self.fields is not None:
             by_fields = self.fields
             conditions.append(lambda entry: by_fields.matches(entry.fields))

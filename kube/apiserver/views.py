@@ -7,7 +7,8 @@ The client names what it takes in `Accept`, best first; the first that we can ma
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Protocol
 
 import orjson
@@ -83,14 +84,27 @@ class Metadata:
 
 
 def _listed(kind: str, api_version: str, meta: Mapping[str, Any], values: Iterable[bytes]) -> bytes:
+    return _head(kind, api_version, meta) + b",".join(values) + b"]}"
+
+
+def _head(kind: str, api_version: str, meta: Mapping[str, Any]) -> bytes:
     head = orjson.dumps({"kind": kind, "apiVersion": api_version, "metadata": meta})
-    return head[:-1] + b',"items":[' + b",".join(values) + b"]}"
+    return head[:-1] + b',"items":['
+
+
+def pieces(resource: Resource, meta: Mapping[str, Any], values: Sequence[bytes]) -> list[bytes]:
+    """The plain list as `many` and `written` give it, as pieces that are not put together: it may be large."""
+    pieces = [b","] * (2 * len(values))
+    pieces[::2] = values
+    pieces[-1:] = [b"]}\n"]
+    return [_head(f"{resource.kind}List", resource.api_version, meta), *pieces]
 
 
 PLAIN = Plain()
 _METADATA = Metadata()
 
 
+@lru_cache(maxsize=256)
 def negotiate(accept: str, include: str = "Metadata") -> tuple[View, str]:
     """The view and media type for an `Accept` header. Raises NotAcceptable."""
     if not accept:

@@ -10,19 +10,24 @@ from kube.api.validation.meta import NEGATIVE, Errors, each
 
 _HUGE_PAGES = "hugepages-"
 _CONTAINER = ("cpu", "memory", "ephemeral-storage")
-_COUNTED = (
-    "pods",
-    "replicationcontrollers",
-    "services",
-    "secrets",
-    "configmaps",
-    "persistentvolumeclaims",
-    "resourcequotas",
-    "services.nodeports",
-    "services.loadbalancers",
+_COUNTED = frozenset(
+    (
+        "pods",
+        "replicationcontrollers",
+        "services",
+        "secrets",
+        "configmaps",
+        "persistentvolumeclaims",
+        "resourcequotas",
+        "services.nodeports",
+        "services.loadbalancers",
+    )
 )
-_STANDARD = (*_CONTAINER, *_COUNTED, "storage", "requests.cpu", "requests.memory", "requests.ephemeral-storage",
-             "requests.storage", "limits.cpu", "limits.memory", "limits.ephemeral-storage")  # fmt: skip
+_STANDARD = _COUNTED.union(
+    _CONTAINER,
+    ("storage", "requests.cpu", "requests.memory", "requests.ephemeral-storage", "requests.storage"),
+    ("limits.cpu", "limits.memory", "limits.ephemeral-storage"),
+)
 
 
 def is_native(name: str) -> bool:
@@ -60,9 +65,11 @@ def resource_name(field: str, name: str) -> Errors:
 
 def container_resource_name(field: str, name: str) -> Errors:
     """The name of a resource that containers may ask for."""
+    if name in _CONTAINER:
+        return
     yield from resource_name(field, name)
     if "/" not in name:
-        if name not in _CONTAINER and not name.startswith(_HUGE_PAGES):
+        if not name.startswith(_HUGE_PAGES):
             yield invalid(field, name, "must be a standard resource for containers")
     elif not is_native(name) and not is_extended(name):
         yield invalid(field, name, "doesn't follow extended resource name standard")
@@ -88,7 +95,7 @@ def requirements(path: str, wanted: core.ResourceRequirements, claims: Collectio
         elif not may_overcommit(name):
             yield required(f"{path}.limits", "Limit must be set for non overcommitable resources")
     asked = {*limits, *requests}
-    if any(name.startswith(_HUGE_PAGES) for name in asked) and not asked & {"cpu", "memory"}:
+    if not asked & {"cpu", "memory"} and any(name.startswith(_HUGE_PAGES) for name in asked):
         yield field_forbidden(path, "HugePages require cpu or memory")
     yield from _claims(f"{path}.claims", wanted.claims, claims)
 

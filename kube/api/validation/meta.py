@@ -97,8 +97,10 @@ def object_meta_update(new: ObjectMeta, old: ObjectMeta, path: str = "metadata")
 def labels(field: str, values: Mapping[str, str]) -> Errors:
     """Keys and values of labels."""
     for name, value in values.items():
-        yield from each(field, name, names.qualified(name))
-        yield from each(field, value, names.label_value(value))
+        if problems := names.qualified(name):
+            yield from each(field, name, problems)
+        if problems := names.label_value(value):
+            yield from each(field, value, problems)
 
 
 def label_name(field: str, name: str) -> Errors:

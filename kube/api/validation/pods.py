@@ -125,8 +125,9 @@ def spec(path: str, wanted: core.PodSpec, *, pod_name: str = "", is_pod: bool = 
     yield from _host_aliases(f"{path}.hostAliases", wanted.hostAliases)
     if wanted.preemptionPolicy is not None:
         yield from one_of(f"{path}.preemptionPolicy", wanted.preemptionPolicy, ("PreemptLowerPriority", "Never"))
-    overhead = core.ResourceRequirements(limits=wanted.overhead)
-    yield from amounts.requirements(f"{path}.overhead", overhead)
+    if wanted.overhead:
+        overhead = core.ResourceRequirements(limits=wanted.overhead)
+        yield from amounts.requirements(f"{path}.overhead", overhead)
     yield from security.operating_system(path, wanted)
 
 

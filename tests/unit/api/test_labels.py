@@ -36,7 +36,9 @@ SELECTED = {
 
 @pytest.mark.parametrize(("text", "expected"), SELECTED.values(), ids=SELECTED)
 def test_what_a_selector_selects(text: str, expected: bool) -> None:
-    assert labels.parse(text).matches(WEB) is expected
+    selector = labels.parse(text)
+    assert selector.matches(WEB) is expected
+    assert selector.predicate()(WEB) is expected
 
 
 CANONICAL = {
@@ -118,6 +120,7 @@ def test_a_selector_printed_and_parsed_is_the_same(found: list[labels.Requiremen
     again = labels.parse(str(selector))
     assert again == selector
     assert again.matches(owned) is selector.matches(owned)
+    assert again.predicate()(owned) is selector.matches(owned)
 
 
 @given(st.dictionaries(KEYS, VALUES, max_size=4))
