@@ -99,7 +99,8 @@ class Network:
         self._wire(self.outside, "eth0", "198.51.100.1/24", "eth0")
         self.node.run("ip", "address", "add", "198.51.100.10/24", "dev", "eth0")
         self.node.run("ip", "route", "add", "default", "via", "198.51.100.1")
-        self.outside.run("ip", "route", "add", "10.244.0.0/16", "via", "198.51.100.10")
+        for network in ("10.244.0.0/16", "10.96.0.0/16"):
+            self.outside.run("ip", "route", "add", network, "via", "198.51.100.10")
         self.client = self.pod("client", 10)
         self.pods = {name: self.pod(name, 11 + n) for n, name in enumerate("abc")}
         self.foreign_rules: list[str] = []
@@ -188,12 +189,16 @@ class Network:
 
     def healthz(self, path: str = "/healthz") -> str:
         """What the proxy answers on its health port; empty if it does not."""
+        return self.get("127.0.0.1", 10249, path)
+
+    def get(self, ip: str, port: int, path: str) -> str:
+        """What is answered to the node itself; empty if nothing is."""
         with self.node.inside():
             sock = socket.socket()
         with sock:
             sock.settimeout(2)
             try:
-                sock.connect(("127.0.0.1", 10249))
+                sock.connect((ip, port))
                 sock.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
                 answer = b"".join(iter(lambda: sock.recv(65536), b""))
             except OSError:
@@ -263,14 +268,41 @@ class Network:
         value = json.dumps({"kind": kind, "apiVersion": "v1", "metadata": metadata, **body}, separators=(",", ":"))
         self.etcdctl("put", f"/registry/{prefix}/default/{name}", stdin=value)
 
-    def service(self, name: str, ip: str, ports: Sequence[Mapping[str, Any]], **spec: Any) -> None:
-        self.put("services/specs", "Service", name, spec={"clusterIP": ip, "ports": list(ports), **spec})
+    def service(
+        self, name: str, ip: str, ports: Sequence[Mapping[str, Any]], *, ingress: str = "", **spec: Any
+    ) -> None:
+        """A service. `ingress`: the address of its load balancer."""
+        status = {"loadBalancer": {"ingress": [{"ip": ingress, "ipMode": "VIP"}]}} if ingress else {}
+        body = {"spec": {"clusterIP": ip, "ports": list(ports), **spec}, "status": status}
+        self.put("services/specs", "Service", name, **body)
 
-    def endpoints(self, name: str, pods: str, ports: Sequence[Mapping[str, Any]]) -> None:
-        """Endpoints of a service: the pods of these letters."""
-        addresses = [{"ip": f"10.244.0.{11 + 'abc'.index(pod)}", "nodeName": "node"} for pod in pods]
-        subsets = [{"addresses": addresses, "ports": list(ports)}] if pods else []
+    def endpoints(self, name: str, pods: str, ports: Sequence[Mapping[str, Any]], elsewhere: str = "") -> None:
+        """Endpoints of a service: the pods of these letters, some as if they were on another node."""
+        addresses = [
+            {"ip": f"10.244.0.{11 + 'abc'.index(pod)}", "nodeName": "node" if pod in pods else "other"}
+            for pod in pods + elsewhere
+        ]
+        subsets = [{"addresses": addresses, "ports": list(ports)}] if addresses else []
         self.put("services/endpoints", "Endpoints", name, subsets=subsets)
+
+    def endpoints_at(self, name: str, ports: Mapping[str, int]) -> None:
+        """Endpoints of a service with one port, http: pods by letter, and where each listens."""
+        subsets = [
+            {
+                "addresses": [{"ip": f"10.244.0.{11 + 'abc'.index(pod)}", "nodeName": "node"}],
+                "ports": [{"name": "http", "protocol": "TCP", "port": port}],
+            }
+            for pod, port in ports.items()
+        ]
+        self.put("services/endpoints", "Endpoints", name, subsets=subsets)
+
+    def wait_for_served(self, name: str, backends: Sequence[str]) -> None:
+        """Wait until a service is served by exactly these backends."""
+        if self.mode == "userspace":
+            self.wait_for_service(name)  # the balancer knew before the sync that this waits for
+            return
+        found = re.compile(rf'--comment "?default/{name}:http -> \S+.* --to-destination (\S+)$', re.MULTILINE)
+        wait_for(lambda: found.findall(self.nat()) == [*backends], f"{name} is served by {backends}")
 
     def remove(self, name: str) -> None:
         for prefix in ("services/specs", "services/endpoints"):
@@ -289,13 +321,15 @@ def wait_for(condition: Callable[[], bool], what: str, seconds: float = 60) -> N
 
 @contextlib.asynccontextmanager
 async def tcp_backend(pod: Namespace, name: str, port: int = 80) -> AsyncIterator[None]:
-    """Echoes lines, each after the backend's name; what is asked first is its name."""
+    """Echoes lines, each after the backend's name; to `who` it answers with the client's address."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
+            client: str = writer.get_extra_info("peername")[0]
             with contextlib.suppress(ConnectionError):
                 while line := await reader.readline():
-                    writer.write(f"{name} ".encode() + line)
+                    answer = f"{client}\n".encode() if line == b"who\n" else line
+                    writer.write(f"{name} ".encode() + answer)
                     await writer.drain()
         finally:  # also when the loop ends while a client holds its connection
             writer.close()

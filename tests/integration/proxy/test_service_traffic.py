@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
-from tests.integration.proxy.network import Namespace, Network, tcp_backend
+from tests.integration.proxy.network import Namespace, Network, tcp_backend, wait_for
 
 HTTP = {"name": "http", "protocol": "TCP", "port": 80}
 DNS = {"name": "dns", "protocol": "UDP", "port": 53}
@@ -300,3 +300,167 @@ async def test_a_backend_that_breaks_ends_its_connections_only(network: Network,
     breaking.close()
     network.remove("breaking")
     network.wait_for_rule("default/breaking", gone=True)
+
+
+# What only the mode iptables has
+
+
+async def answers(source: Namespace, ip: str, port: int = 80, count: int = 12) -> Counter[str]:
+    return Counter([await ask(source, ip, port) for _ in range(count)])
+
+
+async def seen_from(source: Namespace, ip: str, port: int = 80) -> str:
+    """The address that the backend sees a client at."""
+    with await Connection.open(source, ip, port) as connection:
+        return (await connection.ask("who")).split(" ")[1]
+
+
+@pytest.mark.modes("iptables")
+async def test_a_backend_sees_its_clients_own_address_where_the_answer_finds_back(network: Network, web: str) -> None:
+    assert await seen_from(network.client, web) == "10.244.0.10", "a pod's"
+    assert await seen_from(network.node, web) == "10.244.0.1", "the node's, on the pods' bridge"
+    assert await seen_from(network.outside, web) == "10.244.0.1", "who comes from outside is masqueraded"
+    assert {await seen_from(network.pods["a"], web) for _ in range(3)} == {"10.244.0.11", "10.244.0.1"}, (
+        "a pod that reaches itself is, and only then"
+    )
+
+
+@pytest.mark.modes("iptables")
+async def test_external_traffic_policy_local_keeps_the_clients_address_and_stays_on_the_node(network: Network) -> None:
+    ports = [{**HTTP, "nodePort": 30090}]
+    network.service("local", "10.96.0.110", ports, type="NodePort", externalTrafficPolicy="Local")
+    network.endpoints("local", "ab", [TARGET], elsewhere="c")
+    network.wait_for_service("local")
+    assert await answers(network.outside, "198.51.100.10", 30090) == {"a": 6, "b": 6}
+    assert await seen_from(network.outside, "198.51.100.10", 30090) == "198.51.100.1"
+    assert await answers(network.client, "198.51.100.10", 30090) == {"a": 4, "b": 4, "c": 4}, "pods are not outside"
+    assert await answers(network.node, "10.96.0.110") == {"a": 4, "b": 4, "c": 4}, "nor is the cluster IP concerned"
+    network.endpoints("local", "", [TARGET], elsewhere="c")
+    network.wait_for_rule("default/local:http has no local endpoints")
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(ask(network.outside, "198.51.100.10", 30090), AT_ONCE)
+    network.remove("local")
+    network.wait_for_rule("default/local:", gone=True)
+
+
+@pytest.mark.modes("iptables")
+async def test_a_load_balancers_address_is_served_to_those_it_is_for(network: Network) -> None:
+    vip, sources = "198.51.100.77", ["10.244.0.0/24", "198.51.100.10/32"]
+    spec = {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": 30999,
+            "loadBalancerSourceRanges": sources}  # fmt: skip
+    network.service("balanced", "10.96.0.120", [{**HTTP, "nodePort": 30091}], ingress=vip, **spec)
+    network.endpoints("balanced", "a", [TARGET], elsewhere="b")
+    network.wait_for_service("balanced")
+    network.outside.run("ip", "route", "replace", f"{vip}/32", "via", "198.51.100.10")
+    assert await answers(network.client, vip) == {"a": 6, "b": 6}
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(ask(network.outside, vip), AT_ONCE)
+    network.service("balanced", "10.96.0.120", [{**HTTP, "nodePort": 30091}], ingress=vip,
+                    **{**spec, "loadBalancerSourceRanges": [*sources, "198.51.100.1/32"]})  # fmt: skip
+    network.wait_for_rule("-s 198.51.100.1/32")
+    assert await answers(network.outside, vip) == {"a": 12}
+    assert await seen_from(network.outside, vip) == "198.51.100.1"
+    assert '"localEndpoints": 1' in network.get("198.51.100.10", 30999, "/healthz")
+    network.endpoints("balanced", "", [TARGET], elsewhere="b")
+    wait_for(lambda: '"localEndpoints": 0' in network.get("198.51.100.10", 30999, "/healthz"), "it is told")
+    network.remove("balanced")
+    network.wait_for_rule("default/balanced", gone=True)
+
+
+@pytest.mark.modes("iptables")
+async def test_internal_traffic_policy_local_stays_on_the_node(network: Network) -> None:
+    network.service("inside", "10.96.0.130", [HTTP], internalTrafficPolicy="Local")
+    network.endpoints("inside", "b", [TARGET], elsewhere="ac")
+    network.wait_for_service("inside")
+    assert await answers(network.client, "10.96.0.130") == {"b": 12}
+    network.remove("inside")
+    network.wait_for_rule("default/inside", gone=True)
+
+
+async def test_an_external_ip_is_served(network: Network) -> None:
+    network.service("external", "10.96.0.140", [HTTP], externalIPs=["198.51.100.78"])
+    network.endpoints("external", "abc", [TARGET])
+    network.wait_for_rule("-d 198.51.100.78/32")
+    network.wait_for_sync()
+    network.outside.run("ip", "route", "replace", "198.51.100.78/32", "via", "198.51.100.10")
+    for source in (network.client, network.node, network.outside):
+        assert await answers(source, "198.51.100.78") == {"a": 4, "b": 4, "c": 4}
+    network.remove("external")
+    network.wait_for_rule("default/external", gone=True)
+
+
+@pytest.mark.modes("iptables")
+async def test_a_udp_client_that_never_pauses_is_taken_from_a_backend_that_went(network: Network, web: str) -> None:
+    loop = asyncio.get_running_loop()
+    with network.client.socket(socket.SOCK_DGRAM) as sock:
+        sock.connect((web, 53))
+
+        async def backend() -> str:
+            sock.send(b"?")
+            return (await asyncio.wait_for(loop.sock_recv(sock, 65535), 10)).decode().split(" ")[0]
+
+        first = await backend()
+        assert {await backend() for _ in range(5)} == {first}, "connection tracking keeps a flow together"
+        network.endpoints("web", "abc".replace(first, ""), [TARGET, DNS_TARGET])
+        network.wait_for_rule("--every 3", gone=True)
+        network.wait_for_sync()
+        assert await backend() != first
+
+
+async def test_no_request_fails_while_all_backends_are_replaced(network: Network) -> None:
+    """200 requests a second, while one backend after the other goes and another comes in its place.
+
+    Each goes as a pod goes gracefully: it is no endpoint any more, and serves until the rules are without it.
+    """
+    generations = [8081, 8082, 8083]
+    network.service("rolling", "10.96.0.150", [HTTP])
+    failed: list[str] = []
+    served: Counter[str] = Counter()
+    stop = asyncio.Event()
+
+    async def request() -> None:
+        try:
+            served[await asyncio.wait_for(ask(network.client, "10.96.0.150"), 10)] += 1
+        except (OSError, TimeoutError) as error:
+            failed.append(repr(error))
+
+    async def client() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            while not stop.is_set():
+                tasks.create_task(request())
+                await asyncio.sleep(1 / 200)
+
+    async def settled(ports: list[int]) -> None:
+        """The endpoints are a, b, c, each at its port; wait until the rules say so."""
+        network.endpoints_at("rolling", dict(zip("abc", ports, strict=True)))
+        await asyncio.to_thread(
+            network.wait_for_served, "rolling", [f"10.244.0.{11 + n}:{p}" for n, p in enumerate(ports)]
+        )
+
+    async def all_serve(names: set[str]) -> None:
+        while not names <= served.keys() and not failed:
+            await asyncio.sleep(0.01)
+
+    async with contextlib.AsyncExitStack() as stack:
+        serving: dict[str, contextlib.AsyncExitStack] = {}
+        for pod in "abc":
+            serving[pod] = await stack.enter_async_context(contextlib.AsyncExitStack())
+            await serving[pod].enter_async_context(tcp_backend(network.pods[pod], f"{pod}0", generations[0]))
+        ports = [generations[0]] * 3
+        await settled(ports)
+        requests = asyncio.ensure_future(client())
+        await all_serve({"a0", "b0", "c0"})
+        for generation, port in enumerate(generations[1:], start=1):
+            for number, pod in enumerate("abc"):
+                old, new = serving[pod], await stack.enter_async_context(contextlib.AsyncExitStack())
+                await new.enter_async_context(tcp_backend(network.pods[pod], f"{pod}{generation}", port))
+                ports[number] = port
+                await settled(ports)
+                await all_serve({f"{pod}{generation}"})
+                await old.aclose()
+                serving[pod] = new
+        stop.set()
+        await requests
+    assert not failed, f"{len(failed)} of {served.total() + len(failed)}: {failed[:3]}"
+    network.remove("rolling")
+    network.wait_for_rule("default/rolling", gone=True)
