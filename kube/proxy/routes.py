@@ -1,12 +1,12 @@
 """Which backends take a service port's traffic on this node: pure, and the same for every way of getting it there.
 
-Kubernetes' CategorizeEndpoints: ready endpoints; while there are none, those that are going away but still serve. With
-a traffic policy Local only those on this node count, by the same rule.
+Kubernetes' CategorizeEndpoints, by what Endpoints tell: ready endpoints, and with a traffic policy Local only those on
+this node. (EndpointSlices also tell of endpoints that are going away and still serve, for when nobody else does.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kube.proxy.services import Backend, Endpoint, ServicePort
@@ -42,18 +42,12 @@ def route(service: ServicePort, endpoints: Sequence[Endpoint], node: str) -> Rou
     # Who comes from the cluster to an external address is served by any backend, even where the policy is Local.
     needs_cluster = not service.internal_local or service.external
     needs_local = service.internal_local or (service.external_local and service.external)
-    anywhere = taking(endpoints)
+    anywhere = tuple(endpoint.backend for endpoint in endpoints)
+    here = tuple(endpoint.backend for endpoint in endpoints if endpoint.node == node)
     return Route(
         service,
         anywhere if needs_cluster else (),
-        taking(endpoint for endpoint in endpoints if endpoint.node == node) if needs_local else (),
+        here if needs_local else (),
         bool(anywhere),
         tuple(dict.fromkeys(endpoint.backend.ip for endpoint in endpoints if endpoint.node in (node, ""))),
     )
-
-
-def taking(endpoints: Iterable[Endpoint]) -> tuple[Backend, ...]:
-    """Those of some endpoints that take traffic."""
-    endpoints = [*endpoints]
-    ready = tuple(endpoint.backend for endpoint in endpoints if endpoint.ready)
-    return ready or tuple(endpoint.backend for endpoint in endpoints if endpoint.draining)

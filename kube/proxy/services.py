@@ -46,15 +46,11 @@ class Backend(NamedTuple):
 
 
 class Endpoint(NamedTuple):
-    """A backend, and what decides whether it takes traffic."""
+    """A backend that takes traffic."""
 
     backend: Backend
     node: str = ""
     """Where it is; empty: not known."""
-    ready: bool = True
-    """It takes traffic."""
-    draining: bool = False
-    """It is going away and could still take traffic: asked only if nobody else is there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
 """What is known of services and endpoints, joined: every service port with its endpoints, as the informers have them.
 
 The proxy reads Endpoints, not EndpointSlices: one object for a service, of the same name and namespace, written in one
-go, so that a service's backends are never seen half changed, and hand-made ones need no mirror. EndpointSlices
-pay off for services of thousands of pods, where each change rewrites the whole Endpoints object; and they alone tell of
-endpoints that are going away and still serve.
+go, so that a service's backends are never seen half changed, and hand-made ones need no mirror. EndpointSlices pay off
+for services of thousands of pods, where each change rewrites the whole Endpoints object; and they alone tell of zones,
+and of endpoints that are going away and still serve.
 """
 
 from __future__ import annotations

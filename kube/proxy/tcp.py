@@ -8,13 +8,17 @@ A backend that refuses or does not answer is passed over for the next one. Kuber
 tries each backend in every round, so that one that lives is found among many that do not.
 
 Sockets are driven directly by the loop's readiness callbacks: a relay needs no task and no buffer while it is idle.
+What is long is not copied: after the first few chunks, the kernel moves the bytes through a pipe (splice).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
+import fcntl
 import logging
+import os
 import socket
 import struct
 from collections.abc import Callable
@@ -33,6 +37,10 @@ BACKLOG = 1024
 ACCEPTS = 64
 """Connections taken in one turn of the loop, so that others have their turn."""
 CHUNK = 256 * 1024
+BULK = 512 * 1024
+"""Bytes one way after which a pipe pays off: it takes two file descriptors and some system calls to make."""
+PIPE = 1024 * 1024
+"""Bytes that a pipe is to hold; what the kernel gives to anybody (fs.pipe-max-size)."""
 
 _RESET = struct.pack("ii", 1, 0)
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -163,7 +171,7 @@ class Relay:
     def _close(self) -> None:
         self._open = False
         for pump in self._pumps:
-            pump.source.close()
+            pump.close()
         metrics.CONNECTIONS.labels("tcp").dec()
         self._done(self)
 
@@ -171,7 +179,7 @@ class Relay:
 class _Pump:
     """One way of a relay: reads when the source has something, and not while the sink is full."""
 
-    __slots__ = ("_loop", "_relay", "_rest", "finished", "sink", "source")
+    __slots__ = ("_in_pipe", "_loop", "_passed", "_pipe", "_relay", "_rest", "finished", "sink", "source")
 
     def __init__(self, relay: Relay, source: socket.socket, sink: socket.socket) -> None:
         self._relay = relay
@@ -179,6 +187,12 @@ class _Pump:
         self.sink = sink
         self._rest = memoryview(b"")
         """Read and not yet written; while there is any, nothing more is read."""
+        self._passed = 0
+        """Bytes that were copied, until there are enough for a pipe."""
+        self._pipe: tuple[int, int] | None = None
+        """Where the kernel moves bytes through: read end, write end."""
+        self._in_pipe = 0
+        """Bytes in it; as for `_rest`."""
         self.finished = False
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(source, self._readable)
@@ -188,9 +202,20 @@ class _Pump:
         self._loop.remove_reader(self.source)
         self._loop.remove_writer(self.sink)
 
+    def close(self) -> None:
+        """Give back what it holds, the source among it."""
+        self.source.close()
+        if self._pipe is not None:
+            for end in self._pipe:
+                os.close(end)
+            self._pipe = None
+
     def _readable(self) -> None:
         try:
-            size = self.source.recv_into(_scratch)
+            size = self._take()
+            if size and not self._give():
+                self._loop.remove_reader(self.source)
+                self._loop.add_writer(self.sink, self._writable)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -198,33 +223,42 @@ class _Pump:
             return
         if not size:
             self._finish()
-            return
-        try:
-            sent = self.sink.send(_scratch[:size])
-        except (BlockingIOError, InterruptedError):
-            sent = 0
-        except OSError:
-            self._relay.abort()
-            return
-        if sent < size:
-            self._wait(_scratch[sent:size])
-
-    def _wait(self, rest: memoryview) -> None:
-        self._rest = memoryview(bytes(rest))
-        self._loop.remove_reader(self.source)
-        self._loop.add_writer(self.sink, self._writable)
 
     def _writable(self) -> None:
         try:
-            self._rest = self._rest[self.sink.send(self._rest) :]
-        except (BlockingIOError, InterruptedError):
-            return
+            done = self._give()
         except OSError:
             self._relay.abort()
             return
-        if not self._rest:
+        if done:
             self._loop.remove_writer(self.sink)
             self._loop.add_reader(self.source, self._readable)
+
+    def _take(self) -> int:
+        """Bytes that came from the source; 0: its end. Raises OSError."""
+        if self._pipe is None:
+            size = self.source.recv_into(_scratch)
+            self._rest = _scratch[:size]
+            self._passed += size
+            if self._passed >= BULK:
+                self._pipe = _open_pipe()
+                self._passed = 0
+            return size
+        self._in_pipe = os.splice(self.source.fileno(), self._pipe[1], PIPE, flags=_SPLICE)
+        return self._in_pipe
+
+    def _give(self) -> bool:
+        """Hand the sink what it takes; whether that was all. Raises OSError, but for a sink that is full."""
+        try:
+            if self._rest:
+                self._rest = self._rest[self.sink.send(self._rest) :]
+            while self._in_pipe and self._pipe is not None and not self._rest:
+                self._in_pipe -= os.splice(self._pipe[0], self.sink.fileno(), self._in_pipe, flags=_SPLICE)
+        except (BlockingIOError, InterruptedError):
+            pass
+        if self._rest and self._rest.obj is _scratch.obj:
+            self._rest = memoryview(bytes(self._rest))  # the next relay needs the place
+        return not (self._rest or self._in_pipe)
 
     def _finish(self) -> None:
         """The source has said all: say so to the sink, which may go on answering."""
@@ -236,6 +270,20 @@ class _Pump:
             self._relay.abort()
             return
         self._relay.pump_done()
+
+
+_SPLICE = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
+
+
+def _open_pipe() -> tuple[int, int] | None:
+    """A pipe; None if there are no more file descriptors: then bytes are copied as before."""
+    try:
+        ends = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    with contextlib.suppress(OSError):  # many of them: the kernel gives less
+        fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, PIPE)
+    return ends
 
 
 _scratch = memoryview(bytearray(CHUNK))

@@ -21,7 +21,6 @@ from kube.proxy import portals
 from kube.proxy.iptables import Flow, Iptables
 from kube.proxy.portals import Address, Portal
 from kube.proxy.roundrobin import RoundRobin
-from kube.proxy.routes import taking
 from kube.proxy.services import PROTOCOLS, ServicePort, ServicePortName
 from kube.proxy.state import Services
 from kube.proxy.tables import Table
@@ -150,7 +149,7 @@ class UserspaceMode:
         ports, gone = self.services.update(key)
         for name, port in ports.items():
             self._balancer.set_affinity(name, port.affinity_seconds)
-            self._balancer.set_backends(name, taking(self.services.endpoints(name)))
+            self._balancer.set_backends(name, (endpoint.backend for endpoint in self.services.endpoints(name)))
         for name in gone:
             self._balancer.remove(name)
         for name in (*ports, *gone):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network
 
 import pytest
@@ -21,7 +21,6 @@ from kube.proxy.tables import Table, transactions
 
 DNS = ServicePort(ServicePortName("kube-system", "dns"), "10.96.0.10", 53, "UDP", node_port=30053)
 A, B = Backend("10.244.0.1", 53), Backend("10.244.0.2", 53)
-GOING = Endpoint(A, ready=False, draining=True)
 
 
 @pytest.mark.parametrize(
@@ -41,22 +40,6 @@ def test_udp_flows_that_go_astray_are_ended(
         return None if backends is None else Route(DNS, backends, (), bool(backends))
 
     assert set(stale_flows(routed(before), routed(now))) == expected
-
-
-@pytest.mark.parametrize(
-    ("endpoints", "taking"),
-    [
-        pytest.param([Endpoint(A), Endpoint(B)], (A, B), id="ready"),
-        pytest.param([Endpoint(A, ready=False), Endpoint(B)], (B,), id="not ready"),
-        pytest.param([GOING, Endpoint(B)], (B,), id="another is ready"),
-        pytest.param([GOING, Endpoint(B, ready=False)], (A,), id="only one is going away"),
-        pytest.param([Endpoint(A, ready=False)], (), id="nobody"),
-    ],
-)  # fmt: skip
-def test_who_takes_traffic(endpoints: Sequence[Endpoint], taking: tuple[Backend, ...]) -> None:
-    found = route(DNS, endpoints, "here")
-    assert found.cluster == taking
-    assert found.has_backends == bool(taking)
 
 
 @pytest.mark.parametrize(

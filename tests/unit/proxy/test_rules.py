@@ -281,8 +281,6 @@ def services_of(seed: int) -> Services:
             Endpoint(
                 Backend(f"10.244.0.{host}", dice.choice((80, 8080))),
                 dice.choice((HERE, THERE, "")),
-                ready=dice.random() < 0.7,
-                draining=dice.random() < 0.5,
             )
             for host in hosts
         )

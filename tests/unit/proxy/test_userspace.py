@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from ipaddress import IPv4Address
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -434,3 +437,36 @@ async def test_tcp_and_udp_of_one_service_port_number_do_not_mix(node: Node) -> 
         assert await ask(tcp_port) == "tcp"
         with Client(udp_port) as client:
             assert await client.ask("1") == "udp: 1"
+
+
+def pipes() -> int:
+    """How many ends of pipes this process has open."""
+    return sum(os.path.lexists(end) and os.readlink(end).startswith("pipe:") for end in Path("/proc/self/fd").glob("*"))
+
+
+async def test_a_long_transfer_goes_through_a_pipe_that_is_given_back(node: Node) -> None:
+    before, block = pipes(), b"x" * (4 * tcp.BULK)
+
+    async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(len(block))
+        writer.write(str(pipes() - before).encode())
+        await writer.drain()
+
+    async with pod(swallow) as backend:
+        port = node.serve(WEB, backend)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(block)
+        assert await reader.read() == b"2", "both ends of one: the answer was short"
+        writer.close()
+        await writer.wait_closed()
+        async with asyncio.timeout(10):
+            while pipes() > before:
+                await asyncio.sleep(0.01)
+
+
+async def test_without_pipes_bytes_are_copied(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(_flags: int) -> tuple[int, int]:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "pipe2", none_left)
+    await test_much_goes_both_ways_at_once_unchanged(node)
