@@ -38,6 +38,7 @@ from kube.kubelet.probes import Answer, Prober
 from kube.kubelet.runtime import Runtime
 from kube.kubelet.status_manager import StatusManager
 from kube.kubelet.termination import TerminationLogs
+from kube.kubelet.volume_manager import VolumeManager
 from kube.kubelet.volumes import Volumes
 from kube.store.memory import MemoryStore
 
@@ -192,6 +193,10 @@ class TestNode(Generic[R]):
             yield self
         finally:
             await self.kill_kubelet()
+            volumes = Volumes(self.root)
+            for uid in volumes.uids():  # what is mounted would keep the directory from being removed
+                with contextlib.suppress(FileNotFoundError):  # a thread of the kubelet may be about to remove it too
+                    volumes.remove(uid)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -225,7 +230,7 @@ class TestNode(Generic[R]):
             recorder=self.recorder,
             images=Images(self.runtime),
             prober=self.prober,
-            volumes=Volumes(self.root),
+            volumes=VolumeManager(Volumes(self.root), self.configuration),
             termination_logs=TerminationLogs(self.root),
             services=services.list,
             configuration=self.configuration,

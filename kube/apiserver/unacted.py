@@ -33,7 +33,7 @@ _CONTAINER: dict[str, tuple[Any, ...]] = {
     "volumeMounts.recursiveReadOnly": ("Disabled",),
 }
 
-VOLUMES = ("emptyDir", "hostPath")
+VOLUMES = ("configMap", "downwardAPI", "emptyDir", "hostPath", "projected", "secret")
 """The kinds of volumes that the kubelet has."""
 
 # and not at these of a pod.
@@ -52,7 +52,6 @@ _POD_SPEC: dict[str, tuple[Any, ...]] = {
     "resources": (),
     "runtimeClassName": (),
     "securityContext.fsGroup": (),
-    "securityContext.fsGroupChangePolicy": (),
     "securityContext.seLinuxChangePolicy": (),
     "securityContext.supplementalGroupsPolicy": ("Merge",),
     "securityContext.windowsOptions": (),

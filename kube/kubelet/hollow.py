@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import ipaddress
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,9 +30,10 @@ from kube.kubelet.images import Images
 from kube.kubelet.kubelet import Kubelet
 from kube.kubelet.node import NodeAgent, NodeFacts, capacity
 from kube.kubelet.probes import Answer, Prober
-from kube.kubelet.runtime import ContainerConfig, container_name
+from kube.kubelet.runtime import ContainerConfig, Mount, container_name
 from kube.kubelet.status_manager import StatusManager
 from kube.kubelet.termination import TerminationLogs
+from kube.kubelet.volume_manager import VolumeManager
 from kube.kubelet.volumes import Volumes
 
 STAGGER = 0.01
@@ -86,16 +87,21 @@ class HollowProber(Prober):
         return Answer(True)
 
 
-class HollowVolumes(Volumes):
+class HollowVolumes(VolumeManager):
     """No directories are made."""
 
-    def mount(self, pod: Pod) -> dict[str, Path]:
-        return {volume.name: Path("/hollow") for volume in pod.spec.volumes}
+    async def mount(self, pod: Pod) -> dict[str, Path]:
+        return {}
 
-    def remove(self, uid: str) -> None:
+    async def mounts(
+        self, container: Container, paths: Mapping[str, Path], env: Mapping[str, str], pod: Pod
+    ) -> Sequence[Mount]:
+        return []
+
+    async def remove(self, uid: str) -> None:
         return
 
-    def uids(self) -> list[str]:
+    async def uids(self) -> list[str]:
         return []
 
 
@@ -132,7 +138,7 @@ class HollowNode:
             recorder=self.recorder,
             images=Images(runtime),
             prober=self.prober,
-            volumes=HollowVolumes(Path("/hollow")),
+            volumes=HollowVolumes(Volumes(Path("/hollow")), configuration),
             termination_logs=TerminationLogs(None),
             services=services.list,
             configuration=configuration,

@@ -15,7 +15,7 @@ from kube.kubelet.probes import Prober
 from kube.kubelet.runtime import Runtime
 from kube.kubelet.spec import Dns
 from kube.kubelet.termination import TerminationLogs
-from kube.kubelet.volumes import Volumes
+from kube.kubelet.volume_manager import VolumeManager
 
 
 class Statuses(Protocol):
@@ -36,7 +36,7 @@ class Host:
     recorder: Recorder
     images: Images
     prober: Prober
-    volumes: Volumes
+    volumes: VolumeManager
     termination_logs: TerminationLogs
     services: Callable[[], Iterable[Service]]
     configuration: ConfigurationManager

@@ -198,10 +198,10 @@ class Kubelet:
 
     async def _clean_directories(self) -> None:
         """Remove the directories of pods that nobody works on."""
-        for uid in await asyncio.to_thread(self._host.volumes.uids):
+        for uid in await self._host.volumes.uids():
             if uid not in self._workers:
                 try:
-                    await asyncio.to_thread(self._host.volumes.remove, uid)
+                    await self._host.volumes.remove(uid)
                 except Exception as error:  # noqa: BLE001  # one directory's trouble is tried again at the next relist
                     log.warning("cannot remove the directory of a pod that is gone", extra={"uid": uid, "error": error})
 

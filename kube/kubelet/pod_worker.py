@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +39,7 @@ from kube.kubelet.killing import Kills
 from kube.kubelet.lifecycle import Hooked, Hooks, PodHooks
 from kube.kubelet.pod_state import TERMINAL, Ended, ImageState, PodMemory, Seen, Waiting
 from kube.kubelet.probes import PodProbes
+from kube.kubelet.projection import MountError, is_projected
 from kube.kubelet.runtime import (
     ContainerConfig,
     ContainerStatus,
@@ -50,7 +52,6 @@ from kube.kubelet.security import needs_image_user, security
 from kube.kubelet.spec import container_config, container_named, find_container, sandbox_config, sidecars
 from kube.kubelet.status import compute, pod_ip
 from kube.kubelet.termination import Messages
-from kube.kubelet.volumes import MountError, container_mounts
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +80,8 @@ class PodWorker:
         self._kills = Kills(host.runtime, self.name, self.changed, self._pre_stop)
         self._messages = Messages(host.runtime, host.termination_logs)
         self._volumes: dict[str, Path] = {}
+        self._refresh_at = 0.0
+        """When the files of its volumes are to be brought up to date; 0: now."""
         self._announced: dict[str, str] = {}
         self._looked = self._admitted = False
         self._failures = 0
@@ -98,11 +101,13 @@ class PodWorker:
     def update(self, pod: Pod) -> None:
         """The pod is wanted like this now."""
         self.pod = pod
+        self._refresh_at = 0.0  # its labels may be in a file
         self._wake.set()
 
     def reconfigured(self) -> None:
         """A ConfigMap or Secret that the pod uses has changed: what failed for want of it is tried again at once."""
         self._memory.reconfigured()
+        self._refresh_at = 0.0
         self._wake.set()
 
     def end(self, reason: str, message: str, grace: float | None = None) -> None:
@@ -170,6 +175,7 @@ class PodWorker:
         self._watch_deadline(now)
         self._kills.keep(container.id for container in self.seen.alive())
         self._watch_probes()
+        await self._refresh_volumes()
         plan = self._plan(now)
         actions = [a for a in plan.actions if not isinstance(a, Kill) or self._kills.is_due(a, now)]
         self._publish(plan, actions)
@@ -181,6 +187,8 @@ class PodWorker:
             if self._gone:
                 return 0
         times = [*self._kills.look_again(), *([] if plan.wake_at is None else [plan.wake_at])]
+        if self._refreshes and self._refresh_at < math.inf:
+            times.append(self._refresh_at)
         return max(0.01, min(times) - _now()) if times else None
 
     def _plan(self, now: float) -> Plan:
@@ -234,7 +242,7 @@ class PodWorker:
         """Nothing of the pod runs, and nothing will."""
         if self.removed:
             try:
-                await asyncio.to_thread(self._host.volumes.remove, self.id.uid)
+                await self._host.volumes.remove(self.id.uid)
             except (OSError, MountError) as error:
                 log.warning("cannot remove a pod's volumes", extra={"pod": self.name, "error": error})
             self._host.statuses.forget(self.id.uid)
@@ -350,13 +358,26 @@ class PodWorker:
 
     async def _mount(self) -> None:
         assert self.pod is not None
+        self._refresh_at = math.inf  # before: news that come meanwhile make it due again
         try:
-            if self.pod.spec.volumes:
-                self._volumes = await asyncio.to_thread(self._host.volumes.mount, self.pod)
+            self._volumes = await self._host.volumes.mount(self.pod)
             self._memory.volumes_ready = True
+            again = self._host.volumes.refresh_at(self.pod)
         except MountError as error:
-            self._memory.volumes_retry_at = _now() + CREATE_RETRY
+            self._memory.volumes_retry_at = again = _now() + CREATE_RETRY
             self._events.pod("Warning", "FailedMount", str(error))
+        self._refresh_at = min(self._refresh_at, again)
+
+    @property
+    def _refreshes(self) -> bool:
+        """Whether files in the pod's volumes may change while it runs."""
+        begun = self._memory.volumes_ready or bool(self.seen.alive())
+        return begun and self.pod is not None and not self._ending and is_projected(self.pod)
+
+    async def _refresh_volumes(self) -> None:
+        """Bring the files of the volumes up to date, if it is time to, in a pod that runs."""
+        if self._refreshes and _now() >= self._refresh_at:
+            await self._mount()
 
     async def _make_sandbox(self, attempt: int) -> None:
         assert self.pod is not None
@@ -449,14 +470,12 @@ class PodWorker:
         host = self._host
         facts = PodFacts(pod_ip(pod, self.seen, host.ip), host.ip, host.allocatable)
         env = environment(pod, container, host.services(), facts, await host.configuration.of(pod))
-        mounts = []
-        if container.volumeMounts:
-            mounts = await asyncio.to_thread(container_mounts, container, self._volumes, dict(env), pod)
         image_user = ""
         if needs_image_user(pod, container):
             image = await host.runtime.image(container.image)
             image_user = "" if image is None else image.user
         rights = security(pod, container, image_user, host.seccomp_profiles)
+        mounts = await host.volumes.mounts(container, self._volumes, dict(env), pod)
         mounts = [*mounts, *await asyncio.to_thread(host.termination_logs.mount, pod, container, attempt)]
         return container_config(pod, container, attempt, env, mounts, host.memory_capacity, rights)
 

@@ -30,6 +30,7 @@ from kube.kubelet.runtime import EngineUnavailable, Runtime, RuntimeFailure
 from kube.kubelet.spec import Dns, search_domains
 from kube.kubelet.status_manager import StatusManager
 from kube.kubelet.termination import TerminationLogs
+from kube.kubelet.volume_manager import VolumeManager
 from kube.kubelet.volumes import Volumes
 
 
@@ -65,7 +66,7 @@ async def run(options: Options) -> None:
                 recorder=recorder,
                 images=Images(runtime),
                 prober=prober,
-                volumes=Volumes(options.root_dir),
+                volumes=VolumeManager(Volumes(options.root_dir), configuration, capacity(facts)),
                 termination_logs=TerminationLogs(options.root_dir),
                 services=services.list,
                 configuration=configuration,

@@ -3,7 +3,8 @@
 Everything of a pod lies under `<root>/pods/<uid>/volumes/kubernetes.io~<kind>/<name>`, as in Kubernetes, so that what
 is left over can be found by the pod's uid alone. Mounting is idempotent: a restarted kubelet does it again.
 
-Kinds that the kubelet does not have are a MountError: the pod waits in ContainerCreating and an event says why.
+Mounting it again brings its files up to date. Kinds that the kubelet does not have are a MountError: the pod waits in
+ContainerCreating, and an event says why.
 """
 
 from __future__ import annotations
@@ -13,20 +14,22 @@ import os
 import shutil
 import stat
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from kube.api import quantity
-from kube.api.core import Container, EmptyDirVolumeSource, HostPathVolumeSource, Pod, Volume
+from kube.api.core import Container, EmptyDirVolumeSource, Pod, Volume
+from kube.kubelet.atomic_writer import write
 from kube.kubelet.configuration import ConfigError
 from kube.kubelet.environment import expand
+from kube.kubelet.host_path import host_path
+from kube.kubelet.projection import IN_MEMORY, KINDS, MountError, Sources, fs_group, kind, payload
 from kube.kubelet.runtime import Mount
 
 log = logging.getLogger(__name__)
 
-
-class MountError(Exception):
-    """A volume cannot be made ready; the message says which and why."""
+SUPPORTED = ("emptyDir", "hostPath", *KINDS)
+"""The kinds of volumes that there are here."""
 
 
 class Volumes:
@@ -35,16 +38,20 @@ class Volumes:
     def __init__(self, root: Path) -> None:
         self._pods = root / "pods"
 
-    def mount(self, pod: Pod) -> dict[str, Path]:
-        """Make all volumes of a pod ready; where each is, by name. Raises MountError."""
+    def mount(self, pod: Pod, sources: Sources) -> dict[str, Path]:
+        """Make all volumes of a pod ready, or bring them up to date; where each is, by name. Raises MountError."""
+        if unknown := [volume for volume in pod.spec.volumes if kind(volume) not in SUPPORTED]:
+            names, why = " ".join(volume.name for volume in unknown), _unsupported(pod, unknown[0])
+            raise MountError(
+                f"Unable to attach or mount volumes: unmounted volumes=[{names}], unattached volumes=[], "
+                f"failed to process volumes=[{names}]: {why}"
+            )
         paths: dict[str, Path] = {}
         for volume in pod.spec.volumes:
             try:
-                paths[volume.name] = self._mount(pod, volume)
-            except OSError as error:
+                paths[volume.name] = self._mount(pod, volume, sources)
+            except (OSError, ValueError, MountError, ConfigError) as error:
                 raise MountError(f'MountVolume.SetUp failed for volume "{volume.name}" : {error}') from error
-            except MountError as error:
-                raise MountError(f'MountVolume.SetUp failed for volume "{volume.name}" : {error}') from None
         return paths
 
     def remove(self, uid: str) -> None:
@@ -62,36 +69,73 @@ class Volumes:
         """The pods that have a directory here."""
         return [entry.name for entry in self._pods.iterdir()] if self._pods.is_dir() else []
 
-    def _mount(self, pod: Pod, volume: Volume) -> Path:
+    def _mount(self, pod: Pod, volume: Volume, sources: Sources) -> Path:
         if volume.hostPath is not None:
             return host_path(volume.hostPath)
-        kind = next((name for name in type(volume).model_fields if name != "name" and getattr(volume, name)), None)
-        if volume.emptyDir is not None or kind is None:
+        name = kind(volume)
+        if name == "emptyDir":
             path = self._path(pod, "empty-dir", volume)
-            return self._empty_dir(path, volume.emptyDir or EmptyDirVolumeSource())
-        raise MountError(f"volumes of kind {kind} are not supported by this kubelet")
+            self._empty_dir(path, volume.emptyDir or EmptyDirVolumeSource(), pod)
+            return path
+        path = self._path(pod, "downward-api" if name == "downwardAPI" else name.lower(), volume)
+        files = payload(pod, volume, sources)
+        path.mkdir(parents=True, exist_ok=True)
+        if name in IN_MEMORY and not os.path.ismount(path):
+            _mount_tmpfs(path)
+        if (group := fs_group(pod)) is not None:
+            give(path, group, 0o440)
+        if write(path, files, group):
+            log.debug("wrote a volume", extra={"pod": pod.key, "volume": volume.name})
+        return path
 
     def _path(self, pod: Pod, kind: str, volume: Volume) -> Path:
         return self._pods / pod.metadata.uid / "volumes" / f"kubernetes.io~{kind}" / volume.name
 
-    def _empty_dir(self, path: Path, source: EmptyDirVolumeSource) -> Path:
+    def _empty_dir(self, path: Path, source: EmptyDirVolumeSource, pod: Pod) -> None:
         if source.medium not in ("", "Memory"):
             raise MountError(f'unknown storage medium "{source.medium}"')
+        in_memory = source.medium == "Memory"
+        if path.is_dir() and (os.path.ismount(path) or not in_memory):
+            return  # it is the pod's by now: nothing in it is ours to change
         path.mkdir(parents=True, exist_ok=True)
-        if source.medium == "Memory" and not os.path.ismount(path):
-            options = "mode=0777"
-            if source.sizeLimit is not None:
-                options += f",size={quantity.integer(source.sizeLimit)}"
-            _run("mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path))
+        if in_memory:
+            _mount_tmpfs(path, memory_limit(pod, source))
         path.chmod(0o777)  # whoever the container runs as may write; mkdir's mode is subject to the umask
-        return path
+        if (group := fs_group(pod)) is not None:
+            give(path, group, 0o660)
+
+
+def memory_limit(pod: Pod, source: EmptyDirVolumeSource) -> int | None:
+    """Bytes that an emptyDir in memory may hold: its sizeLimit, at most what all containers together may use."""
+    limits = [container.resources.limits.get("memory") for container in pod.spec.containers]
+    sizes = [quantity.integer(source.sizeLimit)] if source.sizeLimit is not None else []
+    if all(limits):
+        sizes.append(sum(quantity.integer(limit) for limit in limits if limit))
+    return min((size for size in sizes if size > 0), default=None)
+
+
+def give(directory: Path, group: int, bits: int) -> None:
+    """Let a group into a directory; what is made in it belongs to the group (pkg/volume/volume_linux.go)."""
+    os.chown(directory, -1, group)
+    directory.chmod(stat.S_IMODE(directory.stat().st_mode) | stat.S_ISGID | 0o110 | bits)
+
+
+def _unsupported(pod: Pod, volume: Volume) -> str:
+    if (claim := volume.persistentVolumeClaim) is not None:
+        return f"error processing PVC {pod.namespace}/{claim.claimName}: this kubelet has no persistent volumes"
+    missing = "err=no volume plugin matched"
+    return f'failed to get Plugin from volumeSpec for volume "{volume.name}" {missing} ({kind(volume)})'
+
+
+def _mount_tmpfs(path: Path, size: int | None = None) -> None:
+    _run("mount", "-t", "tmpfs", "-o", "mode=0777" + (f",size={size}" if size else ""), "tmpfs", str(path))
 
 
 def container_mounts(
     container: Container, volumes: Mapping[str, Path], env: Mapping[str, str], pod: Pod
 ) -> list[Mount]:
     """The mounts of a container. Makes the directories that a `subPath` names. Raises ConfigError."""
-    host_paths = {volume.name for volume in pod.spec.volumes if volume.hostPath is not None}
+    kinds = {volume.name: kind(volume) for volume in pod.spec.volumes}
     mounts = []
     for mount in container.volumeMounts:
         if mount.name not in volumes:
@@ -99,8 +143,10 @@ def container_mounts(
         path = volumes[mount.name]
         sub = mount.subPath or expand(mount.subPathExpr, env)
         if sub:
-            path = _sub_path(path, sub, create=mount.name not in host_paths)
-        mounts.append(Mount(str(path), mount.mountPath, mount.readOnly))
+            path = _sub_path(path, sub, create=kinds[mount.name] != "hostPath")
+        # What the kubelet writes is not the container's to change, whatever the mount says.
+        read_only = mount.readOnly or kinds[mount.name] in KINDS
+        mounts.append(Mount(str(path), mount.mountPath, read_only))
     return mounts
 
 
@@ -120,38 +166,6 @@ def _sub_path(volume: Path, sub: str, *, create: bool) -> Path:
         except OSError as error:
             raise ConfigError(f'failed to create subPath directory "{sub}": {error}') from error
     return resolved
-
-
-def host_path(source: HostPathVolumeSource) -> Path:
-    """A path of the host, if it is what its type says (pkg/volume/hostpath checkType). Raises MountError."""
-    path, wanted = Path(source.path), source.type or ""
-    if ".." in source.path.split("/"):
-        raise MountError(f"invalid HostPath `{source.path}`: must not contain '..'")
-    if wanted == "":
-        return path
-    if wanted not in _CHECKS:
-        raise MountError(f"{wanted} is an invalid volume type")
-    if wanted == "DirectoryOrCreate" and not path.exists():
-        path.mkdir(mode=0o755, parents=True, exist_ok=True)
-    elif wanted == "FileOrCreate" and not path.exists():
-        path.touch(mode=0o644)
-    elif not path.exists():
-        raise MountError(f"hostPath type check failed: {path} is not a {_CHECKS[wanted][0]}")
-    word, check = _CHECKS[wanted]
-    if not check(path.stat().st_mode):
-        raise MountError(f"hostPath type check failed: {path} is not a {word}")
-    return path
-
-
-_CHECKS: dict[str, tuple[str, Callable[[int], bool]]] = {
-    "DirectoryOrCreate": ("directory", stat.S_ISDIR),
-    "Directory": ("directory", stat.S_ISDIR),
-    "FileOrCreate": ("file", stat.S_ISREG),
-    "File": ("file", stat.S_ISREG),
-    "Socket": ("socket file", stat.S_ISSOCK),
-    "CharDevice": ("character device", stat.S_ISCHR),
-    "BlockDevice": ("block device", stat.S_ISBLK),
-}
 
 
 def _mounts_below(directory: Path) -> list[str]:

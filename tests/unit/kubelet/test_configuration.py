@@ -80,6 +80,46 @@ async def test_what_is_immutable_is_read_once(node: FakeNode) -> None:
     assert (await node.configuration.of(first)).config_maps["settings"].data == {"color": "red"}
 
 
+VOLUME = {"name": "settings", "configMap": {"name": "settings"}}
+
+
+async def test_a_pod_without_its_volume_waits_says_so_and_starts_once_it_is_there(node: FakeNode) -> None:
+    await node.create(volumes=[VOLUME])
+    await node.until_runtime(lambda: bool(node.recorder.messages("FailedMount")))
+    assert node.recorder.messages("FailedMount") == [
+        'MountVolume.SetUp failed for volume "settings" : configmap "settings" not found'
+    ]
+    pod = await node.pod()
+    assert pod.status.phase == "Pending"
+    assert [s.state.waiting.reason for s in pod.status.containerStatuses if s.state.waiting] == ["ContainerCreating"]
+    await node.api.create(settings(color="red"))
+    await node.until(is_ready, within=2)
+
+
+async def test_files_follow_their_config_map_also_those_of_a_pod_from_before_this_kubelet(node: FakeNode) -> None:
+    await node.api.create(settings(color="red"))
+    pod = await node.create(volumes=[VOLUME])
+    await node.until(is_ready)
+    file = node.root / f"pods/{pod.metadata.uid}/volumes/kubernetes.io~configmap/settings/color"
+    assert file.read_text() == "red"
+
+    async def paint(color: str) -> None:
+        found = await node.api.get(ConfigMap, "settings", "default")
+        found.data["color"] = color
+        await node.api.update(found)
+
+    await paint("blue")
+    await node.until_runtime(lambda: file.read_text() == "blue", within=2)
+    await node.kill_kubelet()
+    await paint("green")
+    node.start_kubelet()
+    await node.until_runtime(lambda: file.read_text() == "green", within=5)
+    await node.api.delete(ConfigMap, "settings", "default")
+    await node.until_runtime(lambda: bool(node.recorder.messages("FailedMount")), within=5)
+    assert file.read_text() == "green"
+    assert is_ready(await node.pod())
+
+
 async def test_what_cannot_be_read_in_time_is_an_error_and_no_absence() -> None:
     store = MemoryStore()
     store.down = True

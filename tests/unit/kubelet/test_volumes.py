@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kube.api.core import HostPathVolumeSource
-from kube.kubelet.configuration import ConfigError
+from kube.api.core import ConfigMap, EmptyDirVolumeSource, HostPathVolumeSource
+from kube.kubelet.configuration import ConfigError, Configuration
+from kube.kubelet.host_path import host_path
+from kube.kubelet.projection import MountError, Sources
 from kube.kubelet.runtime import Mount
-from kube.kubelet.volumes import MountError, Volumes, container_mounts, host_path
+from kube.kubelet.volumes import Volumes, container_mounts, memory_limit
 from tests.kubelet_node import container, make_pod
 
 
 def test_an_empty_dir_is_made_under_the_pod_s_uid_and_anybody_may_write(tmp_path: Path) -> None:
     volumes = Volumes(tmp_path)
     pod = make_pod(volumes=[{"name": "data", "emptyDir": {}}, {"name": "plain"}])
-    paths = volumes.mount(pod)
+    paths = volumes.mount(pod, Sources())
     assert paths["data"] == tmp_path / "pods/uid-1/volumes/kubernetes.io~empty-dir/data"
     assert paths["data"].stat().st_mode & 0o777 == 0o777
     (paths["data"] / "file").write_text("kept")
-    assert volumes.mount(pod) == paths
+    assert volumes.mount(pod, Sources()) == paths
     assert (paths["data"] / "file").read_text() == "kept"
     assert volumes.uids() == ["uid-1"]
     volumes.remove("uid-1")
@@ -40,14 +43,65 @@ def test_removing_what_is_not_there_removes_nothing(tmp_path: Path, uid: str) ->
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ({"nfs": {"server": "a", "path": "/b"}}, 'volume "data" : volumes of kind nfs are not supported'),
-        ({"configMap": {"name": "a"}}, "volumes of kind configMap are not supported"),
-        ({"emptyDir": {"medium": "HugePages"}}, 'unknown storage medium "HugePages"'),
+        (
+            {"nfs": {"server": "a", "path": "/b"}},
+            "Unable to attach or mount volumes: unmounted volumes=[data], unattached volumes=[], failed to process "
+            'volumes=[data]: failed to get Plugin from volumeSpec for volume "data" err=no volume plugin matched (nfs)',
+        ),
+        (
+            {"persistentVolumeClaim": {"claimName": "disk"}},
+            "Unable to attach or mount volumes: unmounted volumes=[data], unattached volumes=[], failed to process "
+            "volumes=[data]: error processing PVC default/disk: this kubelet has no persistent volumes",
+        ),
+        ({"configMap": {"name": "a"}}, 'MountVolume.SetUp failed for volume "data" : configmap "a" not found'),
+        (
+            {"emptyDir": {"medium": "HugePages"}},
+            'MountVolume.SetUp failed for volume "data" : unknown storage medium "HugePages"',
+        ),
     ],
 )
-def test_a_kind_that_the_kubelet_does_not_have_is_named(tmp_path: Path, source: dict[str, Any], message: str) -> None:
-    with pytest.raises(MountError, match=message):
-        Volumes(tmp_path).mount(make_pod(volumes=[{"name": "data", **source}]))
+def test_what_cannot_be_mounted_is_said_in_upstream_s_words(
+    tmp_path: Path, source: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(MountError) as failure:
+        Volumes(tmp_path).mount(make_pod(volumes=[{"name": "data", **source}]), Sources())
+    assert str(failure.value) == message
+
+
+def test_a_config_map_is_a_directory_of_files_that_nobody_writes_to(tmp_path: Path) -> None:
+    volumes = Volumes(tmp_path)
+    pod = make_pod(
+        "web", container(volumeMounts=[{"name": "data", "mountPath": "/a", "subPath": "color"}]),
+        volumes=[{"name": "data", "configMap": {"name": "settings"}}],
+    )  # fmt: skip
+    red = Sources(Configuration({"settings": ConfigMap(data={"color": "red"})}))
+    paths = volumes.mount(pod, red)
+    assert paths["data"] == tmp_path / "pods/uid-1/volumes/kubernetes.io~configmap/data"
+    assert (paths["data"] / "color").read_text() == "red"
+    (mount,) = container_mounts(pod.spec.containers[0], paths, {}, pod)
+    assert mount.read_only
+    volumes.mount(pod, Sources(Configuration({"settings": ConfigMap(data={"color": "blue"})})))
+    assert (paths["data"] / "color").read_text() == "blue"
+
+
+@pytest.mark.parametrize(
+    ("limits", "size", "expected"),
+    [(["1Gi", "1Gi"], "3Gi", 2**31), (["1Gi", ""], "3Gi", 3 * 2**30), (["1Gi"], None, 2**30), ([""], None, None)],
+)
+def test_a_volume_in_memory_holds_what_it_may_and_no_more_than_the_containers(
+    limits: list[str], size: str | None, expected: int | None
+) -> None:
+    containers = [
+        container(str(i), resources={"limits": {"memory": limit} if limit else {}}) for i, limit in enumerate(limits)
+    ]
+    assert memory_limit(make_pod("web", *containers), EmptyDirVolumeSource(sizeLimit=size)) == expected
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_an_empty_dir_belongs_to_the_group(tmp_path: Path) -> None:
+    pod = make_pod(volumes=[{"name": "data", "emptyDir": {}}], securityContext={"fsGroup": 4711})
+    found = Volumes(tmp_path).mount(pod, Sources())["data"].stat()
+    assert (found.st_gid, stat.S_IMODE(found.st_mode)) == (4711, 0o2777)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +168,7 @@ def make(directory: Path, what: str) -> Path:
 def mounts(root: Path, mount: dict[str, Any], source: dict[str, Any]) -> list[Mount]:
     pod = make_pod("web", container(volumeMounts=[{"name": "data", "mountPath": "/data", **mount}]),
                    volumes=[{"name": "data", **source}])  # fmt: skip
-    return container_mounts(pod.spec.containers[0], Volumes(root).mount(pod), {"WHO": "me"}, pod)
+    return container_mounts(pod.spec.containers[0], Volumes(root).mount(pod, Sources()), {"WHO": "me"}, pod)
 
 
 EMPTY: dict[str, Any] = {"emptyDir": {}}

@@ -1,0 +1,59 @@
+"""A pod's volumes, from what the API has to what is on the disk: fetches what they are made of, and has them written.
+
+Everything that waits is here, everything that touches the disk is in `volumes.py` and runs in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from kube.api.core import Container, Pod
+from kube.kubelet.configuration import ConfigError, ConfigurationManager
+from kube.kubelet.projection import MountError, Sources
+from kube.kubelet.runtime import Mount
+from kube.kubelet.volumes import Volumes, container_mounts
+
+
+class VolumeManager:
+    """The volumes of this node's pods."""
+
+    def __init__(
+        self, volumes: Volumes, configuration: ConfigurationManager, allocatable: Mapping[str, str] | None = None
+    ) -> None:
+        self._volumes = volumes
+        self._configuration = configuration
+        self._allocatable = allocatable or {}
+
+    async def mount(self, pod: Pod) -> dict[str, Path]:
+        """Make all volumes of a pod ready, or bring them up to date; where each is, by name. Raises MountError."""
+        if not pod.spec.volumes:
+            return {}
+        try:
+            configuration = await self._configuration.of(pod)
+        except ConfigError as error:
+            raise MountError(str(error)) from error
+        sources = Sources(configuration, {}, self._allocatable)
+        return await asyncio.to_thread(self._volumes.mount, pod, sources)
+
+    def refresh_at(self, pod: Pod) -> float:
+        """When the files of a pod's volumes become old by themselves, by the event loop's clock; infinity: never."""
+        return math.inf
+
+    async def mounts(
+        self, container: Container, paths: Mapping[str, Path], env: Mapping[str, str], pod: Pod
+    ) -> Sequence[Mount]:
+        """The mounts of a container. Raises ConfigError."""
+        if not container.volumeMounts:
+            return []
+        return await asyncio.to_thread(container_mounts, container, paths, env, pod)
+
+    async def remove(self, uid: str) -> None:
+        """Unmount and delete everything of a pod. Raises MountError, OSError."""
+        await asyncio.to_thread(self._volumes.remove, uid)
+
+    async def uids(self) -> list[str]:
+        """The pods that have a directory here."""
+        return await asyncio.to_thread(self._volumes.uids)
