@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
@@ -14,6 +15,7 @@ import httpx
 import orjson
 
 from kube.api import core, errors, resources
+from kube.api.authentication import TokenRequest
 from kube.api.core import Container, ObjectReference, Pod, PodSpec, Service
 from kube.api.meta import Object, ObjectMeta
 from kube.apiserver.app import Api as ApiserverApi
@@ -38,6 +40,7 @@ from kube.kubelet.probes import Answer, Prober
 from kube.kubelet.runtime import Runtime
 from kube.kubelet.status_manager import StatusManager
 from kube.kubelet.termination import TerminationLogs
+from kube.kubelet.tokens import TokenManager
 from kube.kubelet.volume_manager import VolumeManager
 from kube.kubelet.volumes import Volumes
 from kube.store.memory import MemoryStore
@@ -69,6 +72,8 @@ class Api:
         self.down = False
         self.writes: list[tuple[str, str]] = []
         """Method and path of every write."""
+        self.tokens = 0
+        """Tokens that were asked for. They are the test's own: this apiserver has no key to sign any with."""
 
     async def get(self, model: type[T], name: str, namespace: str = "") -> T:
         return model.parse(await self._request("GET", resources.of(model).path(namespace, name)))
@@ -106,6 +111,16 @@ class Api:
         if uid:
             options["preconditions"] = {"uid": uid}
         await self._request("DELETE", resources.of(model).path(namespace, name), content=orjson.dumps(options))
+
+    async def create_token(self, account: str, namespace: str, request: TokenRequest) -> TokenRequest:
+        if self.down:
+            raise errors.ServiceUnavailable("cannot reach the apiserver: it is down")
+        self.tokens += 1
+        assert request.spec.boundObjectRef is not None
+        answer = request.clone()
+        answer.status.token = f"{namespace}/{account} {request.spec.boundObjectRef.name} {self.tokens}"
+        answer.status.expirationTimestamp = datetime.now(UTC) + timedelta(seconds=request.spec.expirationSeconds or 0)
+        return answer
 
     async def bind(self, pod: Pod, node: str) -> None:
         binding = core.Binding(
@@ -228,9 +243,9 @@ class TestNode(Generic[R]):
             runtime=self.runtime,
             statuses=statuses,
             recorder=self.recorder,
-            images=Images(self.runtime),
+            images=Images(self.runtime, self.configuration),
             prober=self.prober,
-            volumes=VolumeManager(Volumes(self.root), self.configuration),
+            volumes=VolumeManager(Volumes(self.root), self.configuration, TokenManager(self.api)),
             termination_logs=TerminationLogs(self.root),
             services=services.list,
             configuration=self.configuration,

@@ -46,7 +46,6 @@ _POD_SPEC: dict[str, tuple[Any, ...]] = {
     "hostIPC": (),
     "hostPID": (),
     "hostUsers": (True,),
-    "imagePullSecrets": (),
     "os.name": ("linux",),
     "resourceClaims": (),
     "resources": (),

@@ -25,6 +25,7 @@ from pydantic import ValidationError
 from yarl import URL
 
 from kube.api import core, errors, resources
+from kube.api.authentication import TokenRequest
 from kube.api.meta import ListMeta, Model, Object
 from kube.client import kubeconfig as kubeconfigs
 from kube.client.watch import WatchEvent, parse_line, problem
@@ -215,6 +216,11 @@ class Client:
         )
         path = resources.PODS.path(pod.namespace, pod.name, "binding")
         await self._request("POST", path, body=binding.to_json())
+
+    async def create_token(self, account: str, namespace: str, request: TokenRequest) -> TokenRequest:
+        """A token of a service account, in the answer's status."""
+        path = resources.SERVICE_ACCOUNTS.path(namespace, account, "token")
+        return self._parse(TokenRequest, await self._request("POST", path, body=request.to_json()))
 
     async def watch(
         self, model: type[T], namespace: str = "", *, resource_version: str, labels: str = "", fields: str = ""

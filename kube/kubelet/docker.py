@@ -11,7 +11,9 @@ with Docker's own `stop`, which holds a connection for the whole grace period.
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import json
 import logging
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
@@ -21,6 +23,7 @@ import docker
 from docker.utils import parse_repository_tag
 
 from kube.kubelet import docker_objects as objects
+from kube.kubelet.credentials import Credentials
 from kube.kubelet.docker_engine import (
     SOCKET,
     TIMEOUT,
@@ -382,10 +385,12 @@ class DockerRuntime:
         except ImageNotFound:
             return None
 
-    async def pull(self, name: str) -> Image:
+    async def pull(self, name: str, credentials: Credentials | None = None) -> Image:
         repository, tag = parse_repository_tag(full_image_name(name))
         try:
-            stream = self._engine.stream(lambda client: _pull(client, repository, tag), silence=self._pull_silence)
+            stream = self._engine.stream(
+                lambda client: _pull(client, repository, tag, credentials), silence=self._pull_silence
+            )
             async with contextlib.aclosing(stream) as batches:
                 async for batch in batches:
                     for line in batch:
@@ -450,8 +455,19 @@ def _exec(client: docker.APIClient, id: str) -> Stream[bytes]:
     return open_stream(client, "POST", f"/exec/{id}/start", demultiplexed, json={"Detach": False, "Tty": False})
 
 
-def _pull(client: docker.APIClient, repository: str, tag: str | None) -> Stream[dict[str, Any]]:
-    return open_stream(client, "POST", "/images/create", json_lines, params={"fromImage": repository, "tag": tag})
+def _pull(
+    client: docker.APIClient, repository: str, tag: str | None, credentials: Credentials | None
+) -> Stream[dict[str, Any]]:
+    headers = {}
+    if credentials is not None:
+        user = {
+            "username": credentials.username,
+            "password": credentials.password,
+            "serveraddress": credentials.registry,
+        }
+        headers["X-Registry-Auth"] = base64.urlsafe_b64encode(json.dumps(user).encode()).decode()
+    params = {"fromImage": repository, "tag": tag}
+    return open_stream(client, "POST", "/images/create", json_lines, params=params, headers=headers)
 
 
 def _pull_failure(words: str) -> RuntimeFailure:

@@ -79,6 +79,7 @@ def open_stream(
     *,
     params: Mapping[str, Any] | None = None,
     json: Any = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Stream[T]:
     """Make a request whose answer is a stream. Raises what every call of the docker package does."""
     response = client.request(
@@ -86,7 +87,7 @@ def open_stream(
         f"{client.base_url}/v{client.api_version}{path}",
         params=params,
         json=json,
-        headers={"Connection": "close"},  # it is not worth a place in the pool
+        headers={**(headers or {}), "Connection": "close"},  # it is not worth a place in the pool
         stream=True,
         timeout=(client.timeout, None),  # it may be silent for ever
     )

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from kube.kubelet.changes import Changes
+from kube.kubelet.credentials import Credentials
 from kube.kubelet.fake_process import Console, FakeProcess, Script, connected_pair
 from kube.kubelet.runtime import (
     STDERR,
@@ -109,6 +110,8 @@ class FakeRuntime:
         self.images: dict[str, Program] = {full_image_name(name): Program() for name in images}
         self.registry: dict[str, Program] = {full_image_name(name): Program() for name in registry}
         self.every_image = every_image
+        self.private: dict[str, str] = {}
+        """The password that pulling an image takes, by its full name."""
         self.programs: dict[tuple[str, ...], Program] = {}
         self.exec_results: dict[tuple[str, ...], ExecResult | None] = {}
         """By command; None: it hangs. A command that is not here succeeds."""
@@ -392,9 +395,11 @@ class FakeRuntime:
             return _image(full)
         return next((_image(known) for known in self.images if _image_id(known) == name), None)
 
-    async def pull(self, name: str) -> Image:
+    async def pull(self, name: str, credentials: Credentials | None = None) -> Image:
         full = full_image_name(name)
         await self._enter("pull", full, self.pull_delay)
+        if full in self.private and (credentials is None or credentials.password != self.private[full]):
+            raise RuntimeFailure(f"Head {full}: no basic auth credentials", "ErrImagePull")
         if full not in self.registry and not self.every_image:
             raise ImageNotFound(f"manifest for {full} not found: manifest unknown", "ErrImagePull")
         self.images[full] = self.registry.get(full, Program())

@@ -33,6 +33,7 @@ from kube.kubelet.probes import Answer, Prober
 from kube.kubelet.runtime import ContainerConfig, Mount, container_name
 from kube.kubelet.status_manager import StatusManager
 from kube.kubelet.termination import TerminationLogs
+from kube.kubelet.tokens import TokenManager
 from kube.kubelet.volume_manager import VolumeManager
 from kube.kubelet.volumes import Volumes
 
@@ -136,9 +137,9 @@ class HollowNode:
             runtime=runtime,
             statuses=statuses,
             recorder=self.recorder,
-            images=Images(runtime),
+            images=Images(runtime, configuration),
             prober=self.prober,
-            volumes=HollowVolumes(Volumes(Path("/hollow")), configuration),
+            volumes=HollowVolumes(Volumes(Path("/hollow")), configuration, TokenManager(client)),
             termination_logs=TerminationLogs(None),
             services=services.list,
             configuration=configuration,

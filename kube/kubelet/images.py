@@ -1,22 +1,26 @@
 """Images: whether one is there, and fetching it in the background by the container's pull policy.
 
 `ensure` never waits for a pull: a pod whose image takes minutes is still observed, probed and deleted. A pull that
-failed is tried again after 10 s, then 20 s … 5 min, for each pod and image.
+failed is tried again after 10 s, then 20 s … 5 min, for each pod and image. It is made with each of the credentials
+that the pod's imagePullSecrets have for the registry, until one is good; without any, in nobody's name.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from kube.api.core import Container, Pod
-from kube.kubelet.backoff import BackOff
+from kube.kubelet.backoff import BackOff, exact
+from kube.kubelet.configuration import ConfigError, ConfigurationManager
+from kube.kubelet.credentials import Credentials, lookup, read
 from kube.kubelet.events import PodEvents
 from kube.kubelet.pod_state import ImageState, Waiting
-from kube.kubelet.runtime import EngineUnavailable, Runtime, RuntimeFailure
+from kube.kubelet.runtime import EngineUnavailable, Image, Runtime, RuntimeFailure
 
 log = logging.getLogger(__name__)
 
@@ -37,14 +41,17 @@ class _Attempts:
 
     back_off: BackOff = field(default_factory=BackOff)
     failed_at: float = 0.0
+    error: str = ""
+    """What the last one came to."""
     task: asyncio.Task[None] | None = None
 
 
 class Images:
     """The images of one node. `parallel` pulls go on at once."""
 
-    def __init__(self, runtime: Runtime, *, parallel: int = 4) -> None:
+    def __init__(self, runtime: Runtime, configuration: ConfigurationManager, *, parallel: int = 4) -> None:
         self._runtime = runtime
+        self._configuration = configuration
         self._slots = asyncio.Semaphore(parallel)
         self._attempts: dict[tuple[str, str], _Attempts] = {}
 
@@ -57,6 +64,7 @@ class Images:
             message = f'Failed to apply default image tag "{name}": couldn\'t parse image name "{name}": '
             message += "invalid reference format"
             events.container(container, "Warning", "InspectFailed", message)
+            events.container(container, "Warning", "Failed", "Error: InvalidImageName")
             return ImageState(waiting=Waiting("InvalidImageName", message), retry_at=self._now() + 60)
         try:
             present = await self._runtime.image(name) is not None
@@ -73,6 +81,7 @@ class Images:
                 return ImageState(ready=True)
             message = f'Container image "{name}" is not present with pull policy of Never'
             events.container(container, "Warning", "ErrImageNeverPull", message)
+            events.container(container, "Warning", "Failed", "Error: ErrImageNeverPull")
             return ImageState(waiting=Waiting("ErrImageNeverPull", message), retry_at=self._now() + 10)
         return self._pull(pod, container, events, done)
 
@@ -91,37 +100,61 @@ class Images:
         if left > 0:
             message = f'Back-off pulling image "{container.image}"'
             events.container(container, "Normal", "BackOff", message)
+            events.container(container, "Warning", "Failed", "Error: ImagePullBackOff")
+            message += f": ErrImagePull: {attempts.error}"
             return ImageState(waiting=Waiting("ImagePullBackOff", message), retry_at=self._now() + left)
         if attempts.task is not None and not attempts.task.done():
             attempts.task.add_done_callback(lambda _: done(ImageState(retry_at=0.0)))
         else:
             attempts.task = asyncio.create_task(
-                self._fetch(container, events, attempts, done), name=f"pull {container.image}"
+                self._fetch(pod, container, events, attempts, done), name=f"pull {container.image}"
             )
         return ImageState()
 
     async def _fetch(
-        self, container: Container, events: PodEvents, attempts: _Attempts, done: Callable[[ImageState], None]
+        self, pod: Pod, container: Container, events: PodEvents, attempts: _Attempts, done: Callable[[ImageState], None]
     ) -> None:
-        name = container.image
+        name, asked = container.image, self._now()
+        credentials = await self._credentials(pod, name, events)
         async with self._slots:
             events.container(container, "Normal", "Pulling", f'Pulling image "{name}"')
             started = self._now()
             try:
-                image = await self._runtime.pull(name)
+                image = await self._pull_as(name, credentials)
             except RuntimeFailure as error:
                 message = f'Failed to pull image "{name}": {error}'
                 events.container(container, "Warning", "Failed", message)
                 events.container(container, "Warning", "Failed", "Error: ErrImagePull")
                 attempts.back_off = attempts.back_off.next(self._now(), self._now())
-                attempts.failed_at = self._now()
+                attempts.failed_at, attempts.error = self._now(), str(error)
                 done(ImageState(waiting=Waiting("ErrImagePull", str(error)), retry_at=self._now() + SHOWN))
                 return
-            took = f"{self._now() - started:.3f}s"
-            message = f'Successfully pulled image "{name}" in {took}. Image size: {image.size} bytes.'
-            events.container(container, "Normal", "Pulled", message)
+            took, waited = exact(self._now() - started), exact(self._now() - asked)
+            message = f'Successfully pulled image "{name}" in {took} ({waited} including waiting). '
+            events.container(container, "Normal", "Pulled", f"{message}Image size: {image.size} bytes.")
             attempts.back_off = BackOff()
             done(ImageState(ready=True))
+
+    async def _pull_as(self, name: str, credentials: Sequence[Credentials]) -> Image:
+        """Pull with the first credentials that are good. Raises RuntimeFailure, the last one's."""
+        for each in credentials[:-1]:
+            with contextlib.suppress(RuntimeFailure):
+                return await self._runtime.pull(name, each)
+        return await self._runtime.pull(name, credentials[-1] if credentials else None)
+
+    async def _credentials(self, pod: Pod, name: str, events: PodEvents) -> list[Credentials]:
+        wanted = [reference.name for reference in pod.spec.imagePullSecrets if reference.name]
+        if not wanted:
+            return []
+        try:
+            secrets = (await self._configuration.of(pod)).secrets
+        except ConfigError:
+            secrets = {}
+        if missing := [secret for secret in wanted if secret not in secrets]:
+            message = f"Unable to retrieve some image pull secrets ({', '.join(missing)}); "
+            message += "attempting to pull the image may not succeed."
+            events.pod("Warning", "FailedToRetrieveImagePullSecret", message)
+        return lookup(read(secrets[secret] for secret in wanted if secret in secrets), name)
 
     @staticmethod
     def _now() -> float:

@@ -39,6 +39,7 @@ class Options:
     cluster_domain: str = "cluster.local"
     allowed_unsafe_sysctls: tuple[str, ...] = ()
     max_pods: int = 110
+    max_parallel_image_pulls: int = 4
     address: str = "0.0.0.0"
     port: int = 10250
 
@@ -98,6 +99,10 @@ def parser() -> argparse.ArgumentParser:
     )
     engine.add_argument(
         "--network", default="kube-pods", metavar="NAME", help="Docker network of the pods, made if needed"
+    )
+    daemon.add_bool(p, "--serialize-image-pulls", False, "pull one image at a time")
+    engine.add_argument(
+        "--max-parallel-image-pulls", type=int, default=4, metavar="N", help="how many images are pulled at once"
     )
     engine.add_argument("--bridge", default="kube0", metavar="NAME", help="network interface of that network")
     engine.add_argument(
@@ -181,6 +186,7 @@ def from_args(args: argparse.Namespace) -> Options:
         cluster_domain=args.cluster_domain,
         allowed_unsafe_sysctls=tuple(args.allowed_unsafe_sysctls),
         max_pods=args.max_pods,
+        max_parallel_image_pulls=1 if args.serialize_image_pulls else max(1, args.max_parallel_image_pulls),
         address=args.address,
         port=args.port,
     )

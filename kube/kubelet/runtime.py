@@ -16,6 +16,8 @@ from datetime import datetime
 from enum import Enum
 from typing import Protocol
 
+from kube.kubelet.credentials import Credentials
+
 # Labels on every container the kubelet makes, named as Kubernetes names them (pkg/kubelet/types/labels.go).
 POD_NAME = "io.kubernetes.pod.name"
 POD_NAMESPACE = "io.kubernetes.pod.namespace"
@@ -341,8 +343,11 @@ class Runtime(Protocol):
     async def image(self, name: str) -> Image | None:
         """The image that a name stands for on this node."""
 
-    async def pull(self, name: str) -> Image:
-        """Fetch an image. Raises ImageNotFound or RuntimeFailure with the engine's words."""
+    async def pull(self, name: str, credentials: Credentials | None = None) -> Image:
+        """Fetch an image, in somebody's name or in nobody's.
+
+        Raises ImageNotFound, or RuntimeFailure with the engine's words.
+        """
 
     async def list_images(self) -> list[Image]:
         """All images on the node."""

@@ -30,6 +30,7 @@ from kube.kubelet.runtime import EngineUnavailable, Runtime, RuntimeFailure
 from kube.kubelet.spec import Dns, search_domains
 from kube.kubelet.status_manager import StatusManager
 from kube.kubelet.termination import TerminationLogs
+from kube.kubelet.tokens import TokenManager
 from kube.kubelet.volume_manager import VolumeManager
 from kube.kubelet.volumes import Volumes
 
@@ -64,9 +65,9 @@ async def run(options: Options) -> None:
                 runtime=runtime,
                 statuses=statuses,
                 recorder=recorder,
-                images=Images(runtime),
+                images=Images(runtime, configuration, parallel=options.max_parallel_image_pulls),
                 prober=prober,
-                volumes=VolumeManager(Volumes(options.root_dir), configuration, capacity(facts)),
+                volumes=VolumeManager(Volumes(options.root_dir), configuration, TokenManager(client), capacity(facts)),
                 termination_logs=TerminationLogs(options.root_dir),
                 services=services.list,
                 configuration=configuration,

@@ -6,7 +6,6 @@ Everything that waits is here, everything that touches the disk is in `volumes.p
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from kube.api.core import Container, Pod
 from kube.kubelet.configuration import ConfigError, ConfigurationManager
 from kube.kubelet.projection import MountError, Sources
 from kube.kubelet.runtime import Mount
+from kube.kubelet.tokens import TokenManager
 from kube.kubelet.volumes import Volumes, container_mounts
 
 
@@ -21,10 +21,15 @@ class VolumeManager:
     """The volumes of this node's pods."""
 
     def __init__(
-        self, volumes: Volumes, configuration: ConfigurationManager, allocatable: Mapping[str, str] | None = None
+        self,
+        volumes: Volumes,
+        configuration: ConfigurationManager,
+        tokens: TokenManager,
+        allocatable: Mapping[str, str] | None = None,
     ) -> None:
         self._volumes = volumes
         self._configuration = configuration
+        self._tokens = tokens
         self._allocatable = allocatable or {}
 
     async def mount(self, pod: Pod) -> dict[str, Path]:
@@ -35,12 +40,12 @@ class VolumeManager:
             configuration = await self._configuration.of(pod)
         except ConfigError as error:
             raise MountError(str(error)) from error
-        sources = Sources(configuration, {}, self._allocatable)
+        sources = Sources(configuration, await self._tokens.of(pod), self._allocatable)
         return await asyncio.to_thread(self._volumes.mount, pod, sources)
 
     def refresh_at(self, pod: Pod) -> float:
         """When the files of a pod's volumes become old by themselves, by the event loop's clock; infinity: never."""
-        return math.inf
+        return self._tokens.renew_at(pod)
 
     async def mounts(
         self, container: Container, paths: Mapping[str, Path], env: Mapping[str, str], pod: Pod
@@ -52,6 +57,7 @@ class VolumeManager:
 
     async def remove(self, uid: str) -> None:
         """Unmount and delete everything of a pod. Raises MountError, OSError."""
+        self._tokens.forget(uid)
         await asyncio.to_thread(self._volumes.remove, uid)
 
     async def uids(self) -> list[str]:

@@ -69,9 +69,11 @@ async def test_all_sources_in_one_directory_and_labels_that_change(kubelet: Node
         {"configMap": {"name": "settings"}},
         {"secret": {"name": "settings", "items": [{"key": "password", "path": "deep/pw"}]}},
         {"downwardAPI": {"items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}},
+        {"serviceAccountToken": {"path": "token"}},
     ]
-    pod = await mounted(kubelet, {"projected": {"sources": sources}})
+    pod = await mounted(kubelet, {"projected": {"sources": sources}}, serviceAccountName="default")
     assert await run(kubelet, pod, "main", "cat /data/color /data/deep/pw /data/labels") == "redpw"
+    assert await run(kubelet, pod, "main", "cat /data/token") == "default/default web 1"
     await kubelet.api.patch(Pod, "web", "default", {"metadata": {"labels": {"a": "b"}}})
     await until_said(kubelet, pod, "cat /data/labels", 'a="b"')
 

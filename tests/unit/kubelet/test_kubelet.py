@@ -399,7 +399,11 @@ async def test_an_image_that_is_nowhere_is_pulled_again_and_again_ever_later(nod
     pod = await node.until(lambda p: waiting(p) == "ErrImagePull")
     assert pod.status.phase == "Pending"
     pod = await node.until(lambda p: waiting(p) == "ImagePullBackOff")
-    assert pod.status.containerStatuses[0].state.waiting.message == 'Back-off pulling image "no/such"'  # type: ignore[union-attr]  # it is
+    state = pod.status.containerStatuses[0].state.waiting
+    assert state is not None
+    why = "manifest for no/such:latest not found: manifest unknown"
+    assert state.message == f'Back-off pulling image "no/such": ErrImagePull: {why}'
+    assert 'Back-off pulling image "no/such"' in node.recorder.messages("BackOff")
     pulls = []
     for number in range(1, 5):
         await node.until_runtime(has_pulled(node, number + 1), within=400)
