@@ -36,8 +36,10 @@ from kube.kubelet.fake import FakeRuntime
 from kube.kubelet.host import Host
 from kube.kubelet.images import Images
 from kube.kubelet.kubelet import Kubelet
+from kube.kubelet.mirrors import Mirrors
 from kube.kubelet.probes import Answer, Prober
 from kube.kubelet.runtime import Runtime
+from kube.kubelet.static_pods import FileSource, StaticPods
 from kube.kubelet.status_manager import StatusManager
 from kube.kubelet.termination import TerminationLogs
 from kube.kubelet.tokens import TokenManager
@@ -252,7 +254,9 @@ class TestNode(Generic[R]):
             ip=self.ip,
             memory_capacity=2**34,
         )
-        self.kubelet = Kubelet(self.name, host, pods, services, statuses)
+        static = StaticPods([FileSource(self.root / "manifests", self.name, 20)])
+        mirrors = Mirrors(self.api, self.name, static, pods.get)
+        self.kubelet = Kubelet(self.name, host, pods, services, statuses, static, mirrors)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(informers.run())
             tasks.create_task(self.configuration.run())
@@ -284,6 +288,15 @@ class TestNode(Generic[R]):
             if loop.time() > deadline:
                 raise AssertionError(f"not within {within:g} s: {orjson.dumps(pod.to_dict()['status']).decode()}")
             await asyncio.sleep(pause(deadline - within))
+
+    async def until_there(self, condition: Callable[[Pod], bool], name: str, within: float = 60.0) -> Pod:
+        """As `until`, of a pod that may not be there yet."""
+        async with asyncio.timeout(within):
+            while True:
+                with contextlib.suppress(errors.NotFound):
+                    if condition(pod := await self.pod(name)):
+                        return pod
+                await asyncio.sleep(0.1)
 
     async def until_gone(self, name: str = "web", within: float = 60.0) -> float:
         """Seconds until there is no such pod any more."""

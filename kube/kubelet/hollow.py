@@ -28,9 +28,11 @@ from kube.kubelet.fake import FakeRuntime, Program
 from kube.kubelet.host import Host
 from kube.kubelet.images import Images
 from kube.kubelet.kubelet import Kubelet
+from kube.kubelet.mirrors import Mirrors
 from kube.kubelet.node import NodeAgent, NodeFacts, capacity
 from kube.kubelet.probes import Answer, Prober
 from kube.kubelet.runtime import ContainerConfig, Mount, container_name
+from kube.kubelet.static_pods import StaticPods
 from kube.kubelet.status_manager import StatusManager
 from kube.kubelet.termination import TerminationLogs
 from kube.kubelet.tokens import TokenManager
@@ -148,7 +150,11 @@ class HollowNode:
             allocatable=capacity(facts),
         )
         pods = informers.bound_pods(facts.name)
-        self.kubelet = Kubelet(facts.name, host, pods, services, statuses, sync_frequency=sync_frequency)
+        static = StaticPods()
+        mirrors = Mirrors(client, facts.name, static, pods.get)
+        self.kubelet = Kubelet(
+            facts.name, host, pods, services, statuses, static, mirrors, sync_frequency=sync_frequency
+        )
         self.agent = NodeAgent(client, runtime, self.recorder, facts, frequency=frequency)
 
     async def run(self) -> None:

@@ -15,10 +15,12 @@ from kube.api import errors
 from kube.api.core import Pod, Service
 from kube.client.informer import Informer
 from kube.kubelet.host import Host
+from kube.kubelet.mirrors import Mirrors
 from kube.kubelet.pod_state import Seen
 from kube.kubelet.pod_worker import PodWorker
 from kube.kubelet.runtime import ContainerStatus, PodId, RuntimeFailure, SandboxStatus
 from kube.kubelet.spec import pod_id
+from kube.kubelet.static_pods import StaticPods, is_mirror, is_static
 from kube.kubelet.status_manager import StatusManager
 
 log = logging.getLogger(__name__)
@@ -38,6 +40,8 @@ class Kubelet:
         pods: Informer[Pod],
         services: Informer[Service],
         statuses: StatusManager,
+        static: StaticPods,
+        mirrors: Mirrors,
         *,
         sync_frequency: float = 60.0,
     ) -> None:
@@ -46,6 +50,9 @@ class Kubelet:
         self._pods = pods
         self._services = services
         self._statuses = statuses
+        self._static, self._mirrors = static, mirrors
+        self._next: dict[str, Pod] = {}
+        """Static pods that wait for another of their name to end."""
         self._sync_frequency = sync_frequency
         self._workers: dict[str, PodWorker] = {}
         self._tasks: asyncio.TaskGroup | None = None
@@ -58,13 +65,18 @@ class Kubelet:
         return self._workers
 
     def pods(self) -> list[Pod]:
-        """The pods bound here, each with the status that this kubelet has for it."""
-        return [pod.model_copy(update={"status": self._statuses.last(pod)}) for pod in self._pods.list()]
+        """The pods bound here and the node's own, each with the status that this kubelet has for it."""
+        pods = [*(pod for pod in self._pods.list() if not is_mirror(pod)), *self._static.list()]
+        return [pod.model_copy(update={"status": self._statuses.last(pod)}) for pod in pods]
 
     async def run(self) -> None:
         """Bring this node's pods to what they should be, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
+            # The node's own pods wait for nobody: it may be they that bring the apiserver.
+            tasks.create_task(self._static.run(), name="static pods")
+            tasks.create_task(self._mirrors.run(), name="mirror pods")
+            self._static.on_change(self._on_static)
             await self._begin()
             tasks.create_task(self._follow_engine(), name="engine changes")
             tasks.create_task(self._relist(), name="relist")
@@ -74,7 +86,8 @@ class Kubelet:
         await self._services.synced()  # a container is told of the services that there are when it starts
         await self._pods.synced()
         for pod in self._pods.list():
-            self._statuses.observe(pod, fresh=False)
+            if not is_mirror(pod):
+                self._statuses.observe(pod, fresh=False)
         try:
             async with asyncio.timeout(PATIENCE):
                 await self._refresh()
@@ -83,10 +96,10 @@ class Kubelet:
         seen = await self._seen()
         # From here on to the end without a wait: no change of a pod is told in between.
         for pod in self._pods.list():
-            self._statuses.observe(pod, fresh=False)
-            self._employ(pod_id(pod), pod, seen.pop(pod.metadata.uid, Seen()))
-        for found in seen.values():
-            self._adopt_orphan(found)
+            if not is_mirror(pod):
+                self._statuses.observe(pod, fresh=False)
+                self._employ(pod_id(pod), pod, seen.pop(pod.metadata.uid, Seen()))
+        self._adopt_orphans(seen)
         self.synced = True
         self._pods.on_change(self._on_pod)
         log.info("compared pods and containers", extra={"pods": len(self._pods.list()), "orphans": len(seen)})
@@ -110,7 +123,33 @@ class Kubelet:
                 log.warning("the engine does not answer, will retry", extra={"error": error})
                 await asyncio.sleep(ENGINE_RETRY)
 
+    def _on_static(self, old: Pod | None, new: Pod | None) -> None:
+        """A static pod has come or gone. One of the same name is another version: it waits for the first to end."""
+        for pod in (old, new):
+            if pod is not None:
+                self._mirrors.look(pod.key)
+        if old is not None and (worker := self._workers.get(old.metadata.uid)):
+            worker.remove()
+        if new is None:
+            return
+        if any(w.pod is not None and w.pod.key == new.key and is_static(w.pod) for w in self._workers.values()):
+            self._next[new.key] = new
+            return
+        self._statuses.adopt(new)
+        self._on_mirror(new.key)
+        self._employ(pod_id(new), new, None)
+
+    def _on_mirror(self, key: str) -> None:
+        self._mirrors.look(key)
+        pod, mirror = self._static.get(key), self._pods.get(key)
+        if pod is not None:
+            self._statuses.mirror(pod.metadata.uid, mirror if mirror is not None and is_mirror(mirror) else None)
+
     def _on_pod(self, old: Pod | None, new: Pod | None) -> None:
+        pod = new or old
+        if pod is not None and is_mirror(pod):
+            self._on_mirror(pod.key)
+            return
         if old is not None and (new is None or new.metadata.uid != old.metadata.uid):
             if worker := self._workers.get(old.metadata.uid):
                 worker.remove()
@@ -147,14 +186,19 @@ class Kubelet:
         finally:
             self._host.configuration.release(worker.id.uid)
             del self._workers[worker.id.uid]
+        following = self._next.pop(f"{worker.id.namespace}/{worker.id.name}", None)
+        if following is not None and following in self._static.list():
+            self._on_static(None, following)
 
-    def _adopt_orphan(self, found: Seen) -> None:
-        """End containers of a pod that is not bound here."""
-        pod = found.sandboxes[0].pod if found.sandboxes else found.containers[0].pod
-        if not pod.uid:
+    def _adopt_orphans(self, present: Mapping[str, Seen]) -> None:
+        """End containers of pods that are not bound here, once it is known which pods there are."""
+        if not self._static.has_synced:
             return
-        log.info("ending an orphan", extra={"pod": f"{pod.namespace}/{pod.name}", "uid": pod.uid})
-        self._employ(pod, None, found)
+        for uid, found in present.items():
+            pod = found.sandboxes[0].pod if found.sandboxes else found.containers[0].pod
+            if uid and uid not in self._workers:
+                log.info("ending an orphan", extra={"pod": f"{pod.namespace}/{pod.name}", "uid": uid})
+                self._employ(pod, None, found)
 
     async def _follow_engine(self) -> None:
         """Wake the worker of each pod that the engine has news of."""
@@ -192,9 +236,9 @@ class Kubelet:
             found = present.pop(uid, Seen())
             if not _equal(found, worker.seen) or worker.troubled:
                 worker.changed()
-        for found in present.values():
-            self._adopt_orphan(found)
-        await self._clean_directories()
+        self._adopt_orphans(present)
+        if self._static.has_synced:
+            await self._clean_directories()
 
     async def _clean_directories(self) -> None:
         """Remove the directories of pods that nobody works on."""

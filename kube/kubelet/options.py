@@ -34,6 +34,11 @@ class Options:
     pod_cidr: str = "10.244.0.0/16"
     non_masquerade_cidr: str = "10.0.0.0/8"
     pod_infra_container_image: str = "kube/pause"
+    pod_manifest_path: Path | None = None
+    file_check_frequency: float = 20.0
+    manifest_url: str = ""
+    manifest_url_header: dict[str, str] = field(default_factory=dict)
+    http_check_frequency: float = 20.0
     root_dir: Path = Path("/var/lib/kubelet")
     cluster_dns: tuple[str, ...] = ()
     cluster_domain: str = "cluster.local"
@@ -88,6 +93,24 @@ def parser() -> argparse.ArgumentParser:
         "--allowed-unsafe-sysctls", type=daemon.comma_separated, default=[], metavar="NAME[,NAME]",
         help="sysctls that pods may set beyond the safe ones; a * at the end stands for anything",
     )  # fmt: skip
+
+    static = p.add_argument_group("static pods: the node's own, which no apiserver has to say")
+    static.add_argument(
+        "--pod-manifest-path", "--config", type=Path, default=None, metavar="PATH",
+        help="file with static pods, or directory of such files",
+    )  # fmt: skip
+    static.add_argument(
+        "--file-check-frequency", type=daemon.duration, default=20.0, metavar="DURATION",
+        help="how often those files are read even if they have not changed",
+    )  # fmt: skip
+    static.add_argument("--manifest-url", default="", metavar="URL", help="URL of static pods")
+    static.add_argument(
+        "--manifest-url-header", type=_header, action="append", default=[], metavar="NAME:VALUE",
+        help="header to send with it; may be given several times",
+    )  # fmt: skip
+    static.add_argument(
+        "--http-check-frequency", type=daemon.duration, default=20.0, metavar="DURATION", help="how often it is read"
+    )
 
     engine = p.add_argument_group("the container engine")
     engine.add_argument(
@@ -181,6 +204,11 @@ def from_args(args: argparse.Namespace) -> Options:
         pod_cidr=args.pod_cidr,
         non_masquerade_cidr=args.non_masquerade_cidr,
         pod_infra_container_image=args.pod_infra_container_image,
+        pod_manifest_path=args.pod_manifest_path,
+        file_check_frequency=args.file_check_frequency,
+        manifest_url=args.manifest_url,
+        manifest_url_header=dict(args.manifest_url_header),
+        http_check_frequency=args.http_check_frequency,
         root_dir=args.root_dir,
         cluster_dns=tuple(args.cluster_dns),
         cluster_domain=args.cluster_domain,
@@ -190,6 +218,13 @@ def from_args(args: argparse.Namespace) -> Options:
         address=args.address,
         port=args.port,
     )
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not name.strip() or not colon:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form name:value")
+    return name.strip(), value.strip()
 
 
 def _bytes(text: str) -> int:

@@ -50,6 +50,7 @@ from kube.kubelet.runtime import (
 )
 from kube.kubelet.security import needs_image_user, security
 from kube.kubelet.spec import container_config, container_named, find_container, sandbox_config, sidecars
+from kube.kubelet.static_pods import is_static
 from kube.kubelet.status import compute, pod_ip
 from kube.kubelet.termination import Messages
 
@@ -194,7 +195,9 @@ class PodWorker:
     def _plan(self, now: float) -> Plan:
         pod = self.pod
         if pod is None or self.removed:
-            return planning.plan_end(self.seen, "Stopping container {}", 0, remove=True)
+            # A static pod that is no longer wanted ends like one that is deleted; others were given their time before.
+            grace = planning.grace_period(pod) if pod is not None and is_static(pod) else 0
+            return planning.plan_end(self.seen, "Stopping container {}", grace, remove=True)
         if pod.metadata.deletionTimestamp is not None:
             grace = planning.grace_period(pod)
             return planning.plan_end(self.seen, "Stopping container {}", grace, sidecars=sidecars(pod))

@@ -22,17 +22,22 @@ from kube.kubelet.hollow import hollow_nodes
 from kube.kubelet.host import Host
 from kube.kubelet.images import Images
 from kube.kubelet.kubelet import Kubelet
+from kube.kubelet.mirrors import Mirrors
 from kube.kubelet.node import NodeAgent, NodeFacts, capacity
 from kube.kubelet.options import Options
 from kube.kubelet.pod_network import PodNetwork
 from kube.kubelet.probes import Prober
 from kube.kubelet.runtime import EngineUnavailable, Runtime, RuntimeFailure
 from kube.kubelet.spec import Dns, search_domains
+from kube.kubelet.static_pods import FileSource, Source, StaticPods, UrlSource
 from kube.kubelet.status_manager import StatusManager
 from kube.kubelet.termination import TerminationLogs
 from kube.kubelet.tokens import TokenManager
 from kube.kubelet.volume_manager import VolumeManager
 from kube.kubelet.volumes import Volumes
+
+HOLLOW_RANGE = "10.244.0.0/16"
+"""Addresses of pods that need none, as nobody reaches them."""
 
 
 async def run(options: Options) -> None:
@@ -79,7 +84,11 @@ async def run(options: Options) -> None:
                 seccomp_profiles=options.root_dir / "seccomp",
                 allowed_unsafe_sysctls=options.allowed_unsafe_sysctls,
             )
-            kubelet = Kubelet(name, host, pods, services, statuses, sync_frequency=options.sync_frequency)
+            static = StaticPods(_sources_on_the_node(options, name))
+            mirrors = Mirrors(client, name, static, pods.get)
+            kubelet = Kubelet(
+                name, host, pods, services, statuses, static, mirrors, sync_frequency=options.sync_frequency
+            )
             network = None
             if isinstance(runtime, DockerRuntime) and not options.pod_cidr:
                 network = PodNetwork(name, informers.of(Node), runtime, non_masquerade_cidr=options.non_masquerade_cidr)
@@ -114,6 +123,16 @@ async def run(options: Options) -> None:
                 tasks.create_task(kubelet.run(), name="kubelet")
 
 
+def _sources_on_the_node(options: Options, node: str) -> list[Source]:
+    sources: list[Source] = []
+    if options.pod_manifest_path is not None:
+        sources.append(FileSource(options.pod_manifest_path, node, options.file_check_frequency))
+    if options.manifest_url:
+        headers = options.manifest_url_header
+        sources.append(UrlSource(options.manifest_url, headers, node, options.http_check_frequency))
+    return sources
+
+
 async def _run_hollow(options: Options, facts: NodeFacts) -> None:
     async with (
         connect(options.client, user_agent="kubelet/hollow") as (client, sources),
@@ -122,7 +141,7 @@ async def _run_hollow(options: Options, facts: NodeFacts) -> None:
             facts,
             client,
             sources,
-            pod_cidr=options.pod_cidr,
+            pod_cidr=options.pod_cidr or HOLLOW_RANGE,
             frequency=options.node_status_update_frequency,
             sync_frequency=options.sync_frequency,
         ),
@@ -135,7 +154,7 @@ async def _run_hollow(options: Options, facts: NodeFacts) -> None:
 async def _runtime(options: Options, node: str) -> AsyncIterator[Runtime]:
     runtime: Runtime
     if options.container_runtime == "fake":
-        runtime = FakeRuntime(node, pod_cidr=options.pod_cidr)
+        runtime = FakeRuntime(node, pod_cidr=options.pod_cidr or HOLLOW_RANGE)
     else:
         runtime = DockerRuntime(
             node,

@@ -61,6 +61,10 @@ class _Entry:
     """What the status should be."""
     finish: bool = False
     """Delete the pod once its status is written."""
+    static: bool = False
+    """Its status is the mirror pod's."""
+    writable: bool = True
+    """False: a static pod, and there is no mirror yet."""
 
 
 class StatusManager:
@@ -93,6 +97,23 @@ class StatusManager:
         entry.fresh = entry.fresh or fresh
         if entry.status is not None:
             self._queue.add(pod.metadata.uid)
+
+    def adopt(self, pod: Pod) -> None:
+        """A static pod: its status is written to its mirror, once there is one."""
+        self._entries.setdefault(pod.metadata.uid, _Entry(pod, fresh=True, static=True, writable=False))
+
+    def mirror(self, uid: str, mirror: Pod | None) -> None:
+        """What the API shows of a static pod; None: nothing."""
+        entry = self._entries.get(uid)
+        if entry is None:
+            return
+        entry.writable = mirror is not None
+        if mirror is None:
+            return
+        another = mirror.metadata.uid != entry.base.metadata.uid
+        if another or _revision(mirror) > _revision(entry.base):
+            entry.base, entry.fresh = mirror, entry.fresh and not another
+        self._queue.add(uid)
 
     def last(self, pod: Pod) -> PodStatus:
         """The status that was last set, with what others have written: what the next one goes on from."""
@@ -128,7 +149,7 @@ class StatusManager:
 
     async def _sync(self, uid: str) -> float | None:
         entry = self._entries.get(uid)
-        if entry is None:
+        if entry is None or not entry.writable:
             return None
         try:
             if not entry.fresh:
@@ -142,7 +163,10 @@ class StatusManager:
                 await self._delete(entry)
         except errors.NotFound:
             log.debug("the pod is gone, its status is not written", extra={"pod": entry.base.key})
-            self.forget(uid)
+            if entry.static:
+                entry.writable = False  # until there is a mirror again
+            else:
+                self.forget(uid)
         return None
 
     async def _get(self, entry: _Entry) -> Pod:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import orjson
 import pytest
 
 from kube.api.core import ConfigMap, Pod, Secret, Service
@@ -94,6 +95,20 @@ async def test_what_a_container_finds_in_its_environment(kubelet: Node) -> None:
     assert found["SHOP_PORT_80_TCP_ADDR"] == service.spec.clusterIP
     assert found["PASSWORD"] == "a b$"
     assert (found["COLOR"], found["P_COLOR"]) == ("red", "red")
+
+
+async def test_a_static_pod_runs_is_shown_and_ends_with_its_manifest(kubelet: Node) -> None:
+    path, name = kubelet.root / "manifests/web.yaml", f"web-{kubelet.name}"
+    path.parent.mkdir()
+    body = {"containers": [web()], "terminationGracePeriodSeconds": 1}
+    path.write_bytes(orjson.dumps({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "web"}, "spec": body}))
+    mirror = await kubelet.until_there(is_ready, name)
+    async with aiohttp.ClientSession() as session, session.get(f"http://{mirror.status.podIP}/") as answer:
+        assert (await answer.text()).strip() == name
+    path.unlink()
+    await kubelet.until_gone(name)
+    await kubelet.until_runtime(lambda: not kubelet.kubelet.workers)
+    assert not await kubelet.runtime.list_containers()
 
 
 async def test_an_empty_dir_is_shared_and_outlives_a_container(kubelet: Node) -> None:
