@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import ClassVar
 
 from kube.api.event import EventSource, NullableMicroTime
-from kube.api.meta import AlwaysInt, Model, Object, always
+from kube.api.meta import Model, Object, always
 from kube.api.references import ObjectReference
-from kube.api.scalars import Int32, NullableTime, Present, null_time
+from kube.api.scalars import AlwaysInt32, Int32, NullableTime, Present, null_time
 
 
 class EventSeries(Model):
     """How an event goes on."""
 
-    count: AlwaysInt = always()
+    count: AlwaysInt32 = always()
     """How often it happened."""
     lastObservedTime: NullableMicroTime = null_time()
     """When it last happened."""

@@ -107,7 +107,6 @@ def always() -> Any:
     return Field(default=None, validate_default=True)
 
 
-AlwaysInt = Annotated[int, BeforeValidator(lambda v: 0 if v is None else v)]
 AlwaysBool = Annotated[bool, BeforeValidator(lambda v: False if v is None else v)]
 AlwaysStr = Annotated[str, BeforeValidator(lambda v: "" if v is None else v)]
 

@@ -230,7 +230,9 @@ def _check_order(order: object, patch: object, key: str | None) -> None:
 
 
 def _identity(item: Any, key: str) -> Any:
-    return item.get(key) if key != VALUES and isinstance(item, dict) else item
+    """What an item is known by; of what cannot be one (a map, say), its text, so that it can be compared at all."""
+    identity = item.get(key) if key != VALUES and isinstance(item, dict) else item
+    return repr(identity) if isinstance(identity, dict | list) else identity
 
 
 def _arrange(merged: list[Any], order: Sequence[Any], live: Sequence[Any], key: str) -> list[Any]:

@@ -24,6 +24,8 @@ _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "
 _DECIMAL_SUFFIX = {power: suffix for suffix, power in _DECIMAL.items()}
 _BINARY_SUFFIX = {power: suffix for suffix, power in _BINARY.items()}
 _EXACT = Context(prec=200)
+_DIGITS = 80
+"""More than any quantity needs, and few enough for the context to be exact, whatever the exponent."""
 _NANO = Decimal(1).scaleb(-9)
 _LARGEST = Decimal(2**63 - 1)
 
@@ -39,6 +41,8 @@ def _split(text: str) -> tuple[Decimal, str, bool]:
     if match is None or not text:
         raise QuantityError(FORMAT_ERROR)
     sign, whole, fraction, suffix = match[1], match[2].lstrip("0") or "0", match[3] or "", match[4]
+    if len(whole) + len(fraction) > _DIGITS:
+        raise QuantityError(FORMAT_ERROR)
     number = Decimal(f"{sign}{whole}.{fraction or 0}")
     if suffix in _BINARY:
         power = 10 * _BINARY[suffix]

@@ -24,7 +24,7 @@ from kube.apiserver import paging
 from kube.apiserver.cache import Cache, Entry, Match
 from kube.apiserver.registry.strategy import Strategy
 from kube.store import codec, keys
-from kube.store.store import Compacted, Compare, Delete, KeyValue, Op, Put, Store
+from kube.store.store import Compacted, Compare, Delete, KeyValue, LeaseNotFound, Op, Put, Store
 
 SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 """Of generated names: no vowels, so that no word comes out (apimachinery/pkg/util/rand)."""
@@ -185,7 +185,11 @@ class Verbs:
             value = codec.encode(candidate)
             put = Put(key, value, await self._lease(resource))
             compares = [Compare(key, 0), *home, *companions.compares]
-            result = await self.store.txn(compares, [put, *companions.ops])
+            try:
+                result = await self.store.txn(compares, [put, *companions.ops])
+            except LeaseNotFound:
+                self._leases.clear()  # it was revoked, or the store is another one: grant a new one
+                continue
             if result.succeeded:
                 return codec.splice_revision(value, result.revision)
             if namespace:
@@ -311,7 +315,11 @@ class Verbs:
         else:
             companions = strategy.companions(new, old)
             ops = [Put(key, value, await self._lease(resource))]
-        result = await self.store.txn([compare, *companions.compares], [*ops, *companions.ops])
+        try:
+            result = await self.store.txn([compare, *companions.compares], [*ops, *companions.ops])
+        except LeaseNotFound:
+            self._leases.clear()
+            return {key: kv}  # once more
         return codec.splice_revision(value, result.revision) if result.succeeded else result.current
 
     async def delete(self, resource: Resource, namespace: str, name: str, options: DeleteOptions) -> tuple[bytes, bool]:
@@ -339,7 +347,12 @@ class Verbs:
             value = codec.splice_revision(codec.encode(new), kv.revision)
             gone = _may_go(new)
             if dry_run or (not gone and new == old):
-                return value, gone
+                # No transaction will tell whether the cache was right about the object.
+                present = (await self.store.get(key))[0] if from_cache else kv
+                if present is not None and present.revision == kv.revision:
+                    return value, gone
+                kv, from_cache = present, False
+                continue
             if gone:
                 companions = strategy.companions(None, old)
                 ops: list[Op] = [Delete(key)]

@@ -133,6 +133,12 @@ class MemoryStore:
             lease.timer.cancel()
         self._tell()
 
+    def revoke_all(self) -> None:
+        """Lose every lease, and what is attached to it, as a store that was restored from a copy does."""
+        for lease in list(self._leases):
+            self._leases[lease].timer.cancel()
+            self._expire(lease)
+
     def interrupt(self) -> None:
         """Break every watch, as a lost connection does."""
         self._interruptions += 1

@@ -127,3 +127,9 @@ FROM_JSON = {
 @pytest.mark.parametrize(("value", "expected"), FROM_JSON.values(), ids=FROM_JSON)
 def test_numbers_are_taken_too(value: object, expected: object) -> None:
     assert quantity.from_json(value) == expected
+
+
+def test_a_number_of_hundreds_of_digits_is_none() -> None:
+    assert quantity.canonical("9" * 80) == "9" * 80
+    with pytest.raises(quantity.QuantityError):
+        quantity.canonical("9" * 400)
