@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from deploy.cluster import engine, machine
+from deploy.cluster import engine, machine, pki
 from deploy.cluster.settings import Settings
 from deploy.cluster.steps import Failed, Step, Steps, last_lines
 from deploy.cluster.supervisor import Program, Supervisor, kill_marked
@@ -120,6 +120,9 @@ class Cluster:
         fresh = [name for name in names if not self.supervisor.has(name)]
         for name in fresh:
             machine.require_free(self._port(name), name)
+        if APISERVER in fresh:
+            machine.require_free(self.settings.secure_port, APISERVER)
+            pki.ensure(self.settings)
         if PROXY in fresh and (others := machine.processes_here(PROXY)):
             raise Failed(
                 f"another kube-proxy runs on this machine (pid {others[0]}), and both would write the same iptables "
@@ -274,6 +277,10 @@ def programs(settings: Settings) -> list[Program]:
                 f"--insecure-port={settings.apiserver_port}",
                 f"--secure-port={settings.secure_port}",
                 f"--cert-dir={settings.pki}",
+                f"--tls-cert-file={settings.pki / 'apiserver.crt'}",
+                f"--tls-private-key-file={settings.pki / 'apiserver.key'}",
+                f"--client-ca-file={settings.pki / 'ca.crt'}",
+                "--authorization-mode=RBAC",
                 f"--service-cluster-ip-range={settings.service_range}",
             ),
             health(settings.apiserver_port),

@@ -55,6 +55,11 @@ class Settings:
         return f"http://127.0.0.1:{self.apiserver_port}"
 
     @property
+    def secure_server(self) -> str:
+        """URL of the apiserver's secure port, from this machine."""
+        return f"https://127.0.0.1:{self.secure_port}"
+
+    @property
     def kubeconfig(self) -> Path:
         return self.run / "kubeconfig"
 

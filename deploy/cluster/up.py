@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from deploy.cluster import engine, example, machine
+from deploy.cluster import engine, example, machine, pki
 from deploy.cluster.cluster import Cluster
 from deploy.cluster.lock import exclusive
 from deploy.cluster.settings import Settings
@@ -31,7 +31,7 @@ def up(settings: Settings, steps: Steps) -> None:
         cluster.start_dockerd()
         have_images(steps)
         cluster.start_daemons()
-        settings.write_kubeconfig()
+        pki.write_kubeconfig(settings)
         with steps.step("example") as step:
             example.submit(step, settings.server)
         with steps.step("pods") as step:

@@ -47,6 +47,7 @@ class Options:
     service_account_max_token_expiration: float = 0.0
     service_account_extend_token_expiration: bool = True
     api_audiences: tuple[str, ...] = ()
+    endpoint_reconciler_type: str = "lease"
 
 
 def _ports(text: str) -> range:
@@ -122,6 +123,8 @@ def _add_secure_flags(flags: argparse.ArgumentParser) -> None:
     secure.add_argument("--advertise-address", type=_address, metavar="IP",
                         help="address by which the members of the cluster reach the secure port "
                         "(default: --bind-address, or the default route's)")  # fmt: skip
+    secure.add_argument("--endpoint-reconciler-type", choices=("lease", "none"), default="lease",
+                        help="whether this apiserver keeps its address in the service default/kubernetes")  # fmt: skip
     secure.add_argument("--tls-cert-file", type=Path, metavar="FILE",
                         help="certificate to serve with, and the chain behind it; without one a self-signed "
                         "certificate is made in --cert-dir")  # fmt: skip
@@ -161,6 +164,7 @@ def _add_secure_flags(flags: argparse.ArgumentParser) -> None:
 def from_args(args: argparse.Namespace) -> Options:
     """Options from the parsed command line."""
     bound: str = args.bind_address
+    local = IPv4Address(bound).is_unspecified or IPv4Address(bound).is_loopback
     return Options(
         etcd_servers=tuple(url.strip() for url in args.etcd_servers.split(",") if url.strip()),
         etcd_compaction_interval=args.etcd_compaction_interval,
@@ -172,7 +176,7 @@ def from_args(args: argparse.Namespace) -> Options:
         request_timeout=args.request_timeout,
         bind_address=args.bind_address,
         secure_port=args.secure_port,
-        advertise_address=args.advertise_address or (bound if bound != "0.0.0.0" else daemon.own_address()),
+        advertise_address=args.advertise_address or (daemon.own_address() if local else bound),
         hostname=socket.gethostname().lower(),
         tls_cert_file=args.tls_cert_file,
         tls_private_key_file=args.tls_private_key_file,
@@ -187,4 +191,5 @@ def from_args(args: argparse.Namespace) -> Options:
         service_account_max_token_expiration=args.service_account_max_token_expiration,
         service_account_extend_token_expiration=args.service_account_extend_token_expiration,
         api_audiences=tuple(args.api_audiences),
+        endpoint_reconciler_type=args.endpoint_reconciler_type,
     )

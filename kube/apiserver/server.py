@@ -7,6 +7,7 @@ import contextlib
 import logging
 import ssl
 from collections.abc import Iterator
+from ipaddress import IPv4Address
 
 import uvicorn
 
@@ -19,6 +20,7 @@ from kube.apiserver.bootstrap import create_namespaces, create_priority_classes
 from kube.apiserver.cache import Cache
 from kube.apiserver.discovery import Discovery
 from kube.apiserver.handlers import Handlers
+from kube.apiserver.kubernetes_service import Address, KubernetesService
 from kube.apiserver.nodes import NodeClient
 from kube.apiserver.options import Options
 from kube.apiserver.pages import pages
@@ -77,6 +79,7 @@ async def run(options: Options) -> None:
     handlers = Handlers(verbs, cache, nodes, access=access)
     discovery = Discovery()
     api = Api(handlers, discovery, max_in_flight=options.max_requests_inflight, timeout=options.request_timeout)
+    service = kubernetes_service(options, verbs)
     prepared = asyncio.Event()
     rest = pages(discovery, _checks(store, cache, prepared))
     app = App(api, rest)
@@ -92,7 +95,7 @@ async def run(options: Options) -> None:
             progress = tasks.create_task(cache.progress(), name="progress")
             compactor = Compactor(store, options.etcd_compaction_interval)
             compacting = tasks.create_task(compactor.run(), name="compaction")
-            tasks.create_task(_prepare(options, cache, verbs, prepared), name="bootstrap")
+            bootstrap = tasks.create_task(_prepare(options, cache, verbs, service, prepared), name="bootstrap")
             if access.tokens is not None:
                 # What is wrong with a key is told now; and it takes long.
                 tasks.create_task(access.tokens.load(), name="service-account-keys")
@@ -112,18 +115,38 @@ async def run(options: Options) -> None:
                 following.cancel()
                 progress.cancel()
                 compacting.cancel()
+                bootstrap.cancel()
+                if service is not None:
+                    await service.leave()
     finally:
         await nodes.close()
         await store.close()
 
 
-async def _prepare(options: Options, cache: Cache, verbs: Verbs, prepared: asyncio.Event) -> None:
+def kubernetes_service(options: Options, verbs: Verbs) -> KubernetesService | None:
+    """Our part in the service `kubernetes`; None: pods cannot reach us, or shall not."""
+    if not options.secure_port or options.endpoint_reconciler_type == "none":
+        return None
+    if IPv4Address(options.advertise_address).is_loopback:
+        log.warning("there is no address by which pods could reach the apiserver: see --advertise-address")
+        return None
+    first = str(options.service_cluster_ip_range[1])
+    return KubernetesService(verbs, Address(options.advertise_address, options.secure_port, first))
+
+
+async def _prepare(
+    options: Options, cache: Cache, verbs: Verbs, service: KubernetesService | None, prepared: asyncio.Event
+) -> None:
     await cache.ready.wait()
     await create_namespaces(verbs)
     await create_priority_classes(verbs)
     if "RBAC" in options.authorization_mode:
         await policy.ensure(verbs)
+    if service is not None:
+        await service.try_reconcile()
     prepared.set()
+    if service is not None:
+        await service.run()
 
 
 def _checks(store: EtcdStore, cache: Cache, prepared: asyncio.Event) -> dict[str, daemon.Check]:

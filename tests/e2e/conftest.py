@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from deploy.cluster import engine
+from deploy.cluster import engine, pki
 from deploy.cluster.cluster import Cluster
 from deploy.cluster.settings import CHECKOUT, Settings
 from deploy.cluster.steps import Failed
@@ -57,7 +57,7 @@ def cluster(docker_engine: str) -> Iterator[Cluster]:
             cluster.start_supervisor()
             cluster.start_etcd()
             cluster.start_daemons()
-            SETTINGS.write_kubeconfig()
+            pki.write_kubeconfig(SETTINGS)
     except Failed as failure:
         pytest.fail(f"the cluster to test does not start: {failure}")
     yield cluster

@@ -39,7 +39,7 @@ class OwnApiserver:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "kube.apiserver", f"--etcd-servers={self.etcd.endpoint}",
                  f"--insecure-port={self._port}", f"--secure-port={self._secure_port}", "--bind-address=127.0.0.1",
-                 f"--cert-dir={self.cert_dir}", "-v2", *self._flags],
+                 f"--cert-dir={self.cert_dir}", "--endpoint-reconciler-type=none", "-v2", *self._flags],
                 stdout=log, stderr=log,
             )  # fmt: skip
         deadline = time.monotonic() + 30
