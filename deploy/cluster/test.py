@@ -3,17 +3,20 @@
 Checks (deploy/check), then pytest: unit, integration (real etcd, Docker, iptables) and end to end (the five processes).
 Arguments are pytest's, and leave out the checks: `deploy/test tests/e2e/test_service.py -k udp`.
 
-The etcd is a private one; dockerd is started if none runs. Both end with the tests, and what they say is in
-`.run/test/log`.
+The etcd is a private one; dockerd is started if none runs. Both end with the tests, also when those are ended by a
+signal, and what they say is in `.run/test/log`.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 
 from deploy.cluster import machine
 from deploy.cluster.cluster import Cluster
@@ -29,6 +32,8 @@ COMMANDS = {"kubectl": "kubernetes-client", "etcdctl": "etcd-client"}
 """The commands that only tests use, and Debian's packages of them."""
 TESTS = ("tests/unit", "tests/integration", "tests/e2e")
 """In this order: what is quick to fail comes first."""
+TEARDOWN = 60.0
+"""Seconds that interrupted tests have to stop what they started."""
 
 
 def main() -> None:
@@ -37,6 +42,8 @@ def main() -> None:
     if {"-h", "--help"} & set(arguments):
         sys.exit(__doc__)
     began = time.monotonic()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)
     try:
         sys.exit(test(arguments, Steps(), began))
     except Failed as failure:
@@ -61,10 +68,36 @@ def test(arguments: list[str], steps: Steps, began: float) -> int:
             with steps.step("pytest") as step:
                 step.say(f"begins after {time.monotonic() - began:.0f} s")
             environment = os.environ | {"KUBE_TEST_ETCD": SERVERS.etcd, "PATH": machine.PATH}
-            return subprocess.run([sys.executable, "-m", "pytest", *(arguments or TESTS)], env=environment).returncode
+            return run([sys.executable, "-m", "pytest", *(arguments or TESTS)], environment)
         finally:
             servers.steps = Steps(quiet=True)
             servers.stop()
+
+
+def run(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    """pytest's exit code. Whatever ends this process before it interrupts pytest, which then stops what it started."""
+    process = subprocess.Popen(command, env=environment)
+    told = False
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        told = True  # by the terminal: once more, and it would not even clean up
+        raise
+    finally:
+        if process.poll() is None:
+            if not told:
+                process.send_signal(signal.SIGINT)  # of SIGTERM, pytest would die at once
+            try:
+                process.wait(TEARDOWN)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def end(number: int, frame: FrameType | None) -> None:
+    """Handle a signal: clean up, and exit. A second one changes nothing."""
+    signal.signal(number, signal.SIG_IGN)
+    raise SystemExit(128 + number)
 
 
 def install(steps: Steps) -> None:
