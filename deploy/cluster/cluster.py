@@ -292,7 +292,13 @@ def programs(settings: Settings) -> list[Program]:
         ),
         Program(
             CONTROLLER_MANAGER,
-            (str(commands / CONTROLLER_MANAGER), *client, f"--port={settings.controller_manager_port}"),
+            (
+                str(commands / CONTROLLER_MANAGER),
+                *client,
+                f"--port={settings.controller_manager_port}",
+                f"--root-ca-file={settings.pki / 'apiserver.crt'}",
+                f"--service-account-private-key-file={settings.pki / 'sa.key'}",
+            ),
             health(settings.controller_manager_port),
         ),
         Program(

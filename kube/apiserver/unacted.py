@@ -65,14 +65,14 @@ _SERVICE_SPEC: dict[str, tuple[Any, ...]] = {
     "loadBalancerIP": (),
     "ports.protocol": ("TCP", "UDP"),
     "trafficDistribution": (),
-    "type": ("ClusterIP", "NodePort"),  # nobody makes load balancers, nor names in a DNS
+    "type": ("ClusterIP", "NodePort", "LoadBalancer"),  # nobody makes names in a DNS
 }
 
 FIELDS: dict[type[Object], dict[str, tuple[Any, ...]]] = {
     core.Pod: {f"spec.{field}": plain for field, plain in _POD_SPEC.items()},
     core.ReplicationController: {f"spec.template.spec.{field}": plain for field, plain in _POD_SPEC.items()},
     core.Service: {f"spec.{field}": plain for field, plain in _SERVICE_SPEC.items()},
-    core.ServiceAccount: {"automountServiceAccountToken": (), "imagePullSecrets": (), "secrets": ()},
+    core.ServiceAccount: {"automountServiceAccountToken": (), "imagePullSecrets": ()},
     core.Node: {"spec.configSource": ()},
 }
 
@@ -86,8 +86,6 @@ _ACTED_ON = (
 """Kinds that are only stored as far as the verbs go, and read by something here."""
 
 KINDS: dict[resources.Resource, str] = {
-    resources.LIMIT_RANGES: "no admission enforces it yet",
-    resources.RESOURCE_QUOTAS: "no admission enforces it yet",
     resources.ENDPOINT_SLICES: "the proxy reads Endpoints",
     **dict.fromkeys((each for each in resources.STORED_ONLY if each not in _ACTED_ON), "no controller here acts on it"),
     resources.POD_DISRUPTION_BUDGETS: "no controller here counts its pods",

@@ -19,9 +19,10 @@ from typing import Any
 from kube.api import defaults, errors, fields, labels, managedfields
 from kube.api.managedfields import Author
 from kube.api.meta import DeleteOptions, Object, now
-from kube.api.resources import NAMESPACES, Resource
+from kube.api.resources import LIMIT_RANGES, NAMESPACES, RESOURCE_QUOTAS, Resource
 from kube.apiserver import paging
 from kube.apiserver.cache import Cache, Entry, Match
+from kube.apiserver.quota import Quotas
 from kube.apiserver.registry.strategy import Strategy
 from kube.store import codec, keys
 from kube.store.store import Compacted, Compare, Delete, KeyValue, LeaseNotFound, Op, Put, Store
@@ -89,6 +90,7 @@ class Verbs:
         self.store = store
         self.cache = cache
         self.strategies = strategies
+        self._quotas = Quotas(store, cache)
         self._leases: dict[int, tuple[int, float]] = {}
 
     # Reads
@@ -165,6 +167,7 @@ class Verbs:
         meta.resourceVersion = ""
         meta.selfLink = ""
         taken: set[str] = set()
+        newer: dict[str, KeyValue] = {}
         tries = 0
         home = [await self._namespace(resource, namespace, meta.name, self.cache.entry)] if namespace else []
         while True:
@@ -179,19 +182,24 @@ class Verbs:
             if author is not None:
                 managedfields.record(candidate, None, author, now())
             if dry_run:
+                await self.cache.fresh()  # no transaction will tell whether the cache was right
+            quota = await self._quotas.charge(resource, namespace, candidate, newer)
+            if dry_run:
                 return codec.encode(candidate)
             key = keys.object_key(resource, namespace, meta.name)
             companions = strategy.companions(candidate, None)
             value = codec.encode(candidate)
             put = Put(key, value, await self._lease(resource))
-            compares = [Compare(key, 0), *home, *companions.compares]
+            compares = [Compare(key, 0), *home, *companions.compares, *quota.compares]
             try:
-                result = await self.store.txn(compares, [put, *companions.ops])
+                result = await self.store.txn(compares, [put, *companions.ops, *quota.ops])
             except LeaseNotFound:
                 self._leases.clear()  # it was revoked, or the store is another one: grant a new one
                 continue
             if result.succeeded:
+                await self._known(resource, result.revision)
                 return codec.splice_revision(value, result.revision)
+            newer |= result.current
             if namespace:
                 home = [await self._namespace(resource, namespace, meta.name)]
             if key in result.current:
@@ -320,7 +328,15 @@ class Verbs:
         except LeaseNotFound:
             self._leases.clear()
             return {key: kv}  # once more
-        return codec.splice_revision(value, result.revision) if result.succeeded else result.current
+        if not result.succeeded:
+            return result.current
+        await self._known(resource, result.revision)
+        return codec.splice_revision(value, result.revision)
+
+    async def _known(self, resource: Resource, revision: int) -> None:
+        """What admission looks at is known here before its writer hears that it is stored."""
+        if resource in (LIMIT_RANGES, RESOURCE_QUOTAS):
+            await self.cache.reach(revision)
 
     async def delete(self, resource: Resource, namespace: str, name: str, options: DeleteOptions) -> tuple[bytes, bool]:
         """Delete an object, at once or gracefully; returns its last bytes, and whether it is gone now."""

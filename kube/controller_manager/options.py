@@ -22,6 +22,11 @@ ALIASES = {
     "nodelifecycle": ("node-lifecycle-controller",),
     "taint-eviction": ("taint-eviction-controller",),
     "podgc": ("pod-garbage-collector-controller",),
+    "resourcequota": ("resourcequota-controller",),
+    "service": ("service-lb-controller",),
+    "serviceaccount": ("serviceaccount-controller",),
+    "serviceaccount-token": ("serviceaccount-token-controller",),
+    "root-ca-cert-publisher": ("root-ca-certificate-publisher-controller",),
 }
 """The controllers, and what else they may be called in --controllers: upstream renamed them once."""
 
@@ -45,6 +50,12 @@ class Options:
     concurrent_gc_syncs: int = 20
     concurrent_namespace_syncs: int = 10
     endpoint_updates_batch_period: float = 0.1
+    concurrent_resource_quota_syncs: int = 5
+    resource_quota_sync_period: float = 300.0
+    concurrent_serviceaccount_token_syncs: int = 5
+    service_account_private_key_file: str = ""
+    root_ca_file: str = ""
+    load_balancer_ip_range: IPv4Network | None = None
     node_eviction_rate: float = 0.1
     secondary_node_eviction_rate: float = 0.01
     unhealthy_zone_threshold: float = 0.55
@@ -121,6 +132,30 @@ def parser() -> argparse.ArgumentParser:
         help="how long changes of a service's endpoints are gathered after one was written",
     )  # fmt: skip
     parser.add_argument(
+        "--concurrent-resource-quota-syncs", type=_positive, default=5, metavar="COUNT",
+        help="quotas that are counted at once",
+    )  # fmt: skip
+    parser.add_argument(
+        "--resource-quota-sync-period", type=daemon.duration, default=300.0, metavar="TIME",
+        help="how often a quota is counted although nothing has gone",
+    )  # fmt: skip
+    parser.add_argument(
+        "--concurrent-serviceaccount-token-syncs", type=_positive, default=5, metavar="COUNT",
+        help="service accounts whose tokens are worked on at once",
+    )  # fmt: skip
+    parser.add_argument(
+        "--service-account-private-key-file", default="", metavar="FILE",
+        help="key with which the tokens of service accounts are signed; without it none are made",
+    )  # fmt: skip
+    parser.add_argument(
+        "--root-ca-file", default="", metavar="FILE",
+        help="certificate authority of the apiserver: goes into every namespace (kube-root-ca.crt) and token",
+    )  # fmt: skip
+    parser.add_argument(
+        "--load-balancer-ip-range", type=_network, default=None, metavar="CIDR",
+        help="addresses for services of type LoadBalancer; without it somebody else gives them out",
+    )  # fmt: skip
+    parser.add_argument(
         "--node-eviction-rate", type=float, default=0.1, metavar="RATE",
         help="nodes a second whose pods are evicted, in a zone that is well",
     )  # fmt: skip
@@ -183,6 +218,12 @@ def from_args(args: argparse.Namespace) -> Options:
         concurrent_gc_syncs=args.concurrent_gc_syncs,
         concurrent_namespace_syncs=args.concurrent_namespace_syncs,
         endpoint_updates_batch_period=args.endpoint_updates_batch_period,
+        concurrent_resource_quota_syncs=args.concurrent_resource_quota_syncs,
+        resource_quota_sync_period=args.resource_quota_sync_period,
+        concurrent_serviceaccount_token_syncs=args.concurrent_serviceaccount_token_syncs,
+        service_account_private_key_file=args.service_account_private_key_file,
+        root_ca_file=args.root_ca_file,
+        load_balancer_ip_range=args.load_balancer_ip_range,
         node_eviction_rate=args.node_eviction_rate,
         secondary_node_eviction_rate=args.secondary_node_eviction_rate,
         unhealthy_zone_threshold=args.unhealthy_zone_threshold,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 from kube import daemon
 from kube.client import flags
@@ -21,6 +22,7 @@ from kube.controller_manager.endpoint_slice_mirroring import EndpointSliceMirror
 from kube.controller_manager.endpoint_slices import EndpointSliceController
 from kube.controller_manager.endpoints import EndpointsController
 from kube.controller_manager.garbage_collector import GarbageCollector
+from kube.controller_manager.load_balancers import LoadBalancerController
 from kube.controller_manager.namespace import NamespaceController
 from kube.controller_manager.node_ipam import NodeIpamController
 from kube.controller_manager.node_lifecycle import NodeLifecycleController
@@ -28,7 +30,12 @@ from kube.controller_manager.node_taints import Rates
 from kube.controller_manager.options import Options
 from kube.controller_manager.pod_gc import PodGarbageCollector
 from kube.controller_manager.replication import ReplicationManager
+from kube.controller_manager.resource_quota import ResourceQuotaController
+from kube.controller_manager.root_ca import RootCAPublisher
+from kube.controller_manager.service_account_tokens import TokenController
+from kube.controller_manager.service_accounts import ServiceAccountController
 from kube.controller_manager.taint_eviction import TaintEvictionController
+from kube.serviceaccount import Signer
 
 
 async def run(options: Options) -> None:
@@ -116,8 +123,36 @@ def build(options: Options, client: Client, informers: Informers) -> tuple[list[
             ),
         ),
         "taint-eviction": lambda: TaintEvictionController(client, informers, recorder("taint-eviction-controller")),
+        "resourcequota": lambda: ResourceQuotaController(
+            client,
+            informers,
+            workers=options.concurrent_resource_quota_syncs,
+            sync_period=options.resource_quota_sync_period,
+        ),
+        "serviceaccount": lambda: ServiceAccountController(client, informers),
         "podgc": lambda: PodGarbageCollector(client, informers, threshold=options.terminated_pod_gc_threshold),
     }
     if not options.allocate_node_cidrs:
         del makers["nodeipam"]
+    root_ca = _read(options.root_ca_file, "--root-ca-file") if options.root_ca_file else ""
+    if root_ca:
+        makers["root-ca-cert-publisher"] = lambda: RootCAPublisher(client, informers, root_ca=root_ca)
+    if options.service_account_private_key_file:
+        signer = Signer.load(Path(options.service_account_private_key_file))
+        makers["serviceaccount-token"] = lambda: TokenController(
+            client,
+            informers,
+            signer=signer,
+            root_ca=root_ca,
+            workers=options.concurrent_serviceaccount_token_syncs,
+        )
+    if (pool := options.load_balancer_ip_range) is not None:
+        makers["service"] = lambda: LoadBalancerController(client, informers, recorder("service-controller"), pool=pool)
     return [make() for name, make in makers.items() if name in options.controllers], recorders
+
+
+def _read(path: str, flag: str) -> str:
+    try:
+        return Path(path).read_text()
+    except (OSError, ValueError) as error:
+        raise daemon.Fatal(f"cannot read {flag}={path}: {error}") from None

@@ -97,7 +97,7 @@ class SliceWriter:
             except errors.NotFound:
                 log.debug("gone already", extra={"slice": each.key})
         if todo.create or todo.update or todo.delete:
-            counts = {"created": len(todo.create), "updated": len(todo.update), "deleted": len(todo.delete)}
+            counts = {"added": len(todo.create), "changed": len(todo.update), "removed": len(todo.delete)}
             log.info("endpoint slices written", extra={"service": key, **counts})
             return True
         return False

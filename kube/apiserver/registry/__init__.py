@@ -7,6 +7,7 @@ from ipaddress import IPv4Network
 from kube.api import resources
 from kube.api.resources import Resource
 from kube.apiserver.cache import Cache
+from kube.apiserver.registry.limit_ranges import LimitRanger
 from kube.apiserver.registry.others import (
     CreateOnUpdate,
     EndpointSliceStrategy,
@@ -29,7 +30,7 @@ _PUT_CREATES = (resources.ENDPOINTS, resources.EVENTS, resources.LEASES, resourc
 def strategies(cache: Cache, service_ips: IPv4Network, node_ports: range) -> dict[Resource, Strategy]:
     """The strategy of every resource."""
     special: dict[Resource, Strategy] = {
-        resources.PODS: PodStrategy(resources.PODS, Priorities(cache)),
+        resources.PODS: PodStrategy(resources.PODS, Priorities(cache), LimitRanger(cache)),
         resources.SERVICES: ServiceStrategy(resources.SERVICES, cache, service_ips, node_ports),
         resources.REPLICATION_CONTROLLERS: ReplicationControllerStrategy(resources.REPLICATION_CONTROLLERS),
         resources.NODES: NodeStrategy(resources.NODES),

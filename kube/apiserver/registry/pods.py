@@ -7,6 +7,8 @@ from kube.api.core import Binding, Pod, PodCondition, PodStatus
 from kube.api.meta import now
 from kube.api.qos import qos_class
 from kube.api.resources import Resource
+from kube.apiserver.registry import default_tolerations
+from kube.apiserver.registry.limit_ranges import LimitRanger
 from kube.apiserver.registry.priorities import Priorities
 from kube.apiserver.registry.strategy import Companions, Strategy
 from kube.store import codec, keys
@@ -20,11 +22,14 @@ class PodStrategy(Strategy):
 
     returns_deleted = True
 
-    def __init__(self, resource: Resource, priorities: Priorities) -> None:
+    def __init__(self, resource: Resource, priorities: Priorities, limits: LimitRanger) -> None:
         super().__init__(resource)
-        self._priorities = priorities
+        self._priorities, self._limits = priorities, limits
 
     def admit(self, obj: Pod) -> None:
+        self._limits.admit(obj)
+        obj.status.qosClass = qos_class(obj)
+        default_tolerations.admit(obj)
         self._priorities.admit(obj)
 
     def prepare_create(self, obj: Pod) -> None:

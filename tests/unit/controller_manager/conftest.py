@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -20,6 +21,12 @@ from tests.memory_api import MemoryApi
 @pytest.fixture
 def api() -> MemoryApi:
     return MemoryApi()
+
+
+@pytest.fixture(autouse=True)
+def everything_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Also what a test does not look at: a log call may fail, too."""
+    caplog.set_level(logging.DEBUG, "kube")
 
 
 @contextlib.asynccontextmanager

@@ -1,0 +1,189 @@
+"""Quotas and limits of a namespace: refused in upstream's words, and never one too many however many ask at once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+PODS = "/api/v1/namespaces/default/pods"
+QUOTAS = "/api/v1/namespaces/default/resourcequotas"
+LIMITS = "/api/v1/namespaces/default/limitranges"
+
+
+def pod(name: str = "p", *, labels: dict[str, str] | None = None, **container: Any) -> dict[str, Any]:
+    spec = {"containers": [{"name": "c", "image": "kube/web", **container}]}
+    return {"kind": "Pod", "apiVersion": "v1", "metadata": {"name": name, "labels": labels or {}}, "spec": spec}
+
+
+def resources(requests: dict[str, str] | None = None, limits: dict[str, str] | None = None) -> dict[str, Any]:
+    return {"resources": {"requests": requests or {}, "limits": limits or {}}}
+
+
+async def quota(http: httpx.AsyncClient, hard: dict[str, str], name: str = "q", **spec: Any) -> None:
+    """A quota, and the count that the controller makes when it sees it."""
+    made = {"kind": "ResourceQuota", "apiVersion": "v1", "metadata": {"name": name}, "spec": {"hard": hard, **spec}}
+    created = (await http.post(QUOTAS, json=made)).json()
+    created["status"] = {"hard": hard, "used": dict.fromkeys(hard, "0")}
+    assert (await http.put(f"{QUOTAS}/{name}/status", json=created)).status_code == 200
+
+
+async def used(http: httpx.AsyncClient, name: str = "q") -> dict[str, str]:
+    answer: dict[str, str] = (await http.get(f"{QUOTAS}/{name}")).json()["status"]["used"]
+    return answer
+
+
+async def test_one_too_many_is_refused_in_upstreams_words(http: httpx.AsyncClient) -> None:
+    await quota(http, {"pods": "3"})
+    for name in "abc":
+        assert (await http.post(PODS, json=pod(name))).status_code == 201
+    refused = await http.post(PODS, json=pod("d"))
+    assert refused.status_code == 403
+    assert refused.json()["message"] == (
+        'pods "d" is forbidden: exceeded quota: q, requested: pods=1, used: pods=3, limited: pods=3'
+    )
+    assert await used(http) == {"pods": "3"}
+
+
+async def test_of_many_at_once_exactly_as_many_as_there_is_room_for(http: httpx.AsyncClient) -> None:
+    await quota(http, {"pods": "7"})
+    answers = await asyncio.gather(*(http.post(PODS, json=pod(f"p{number}")) for number in range(20)))
+    assert sorted(answer.status_code for answer in answers) == [201] * 7 + [403] * 13
+    assert len((await http.get(PODS)).json()["items"]) == 7
+    assert await used(http) == {"pods": "7"}
+
+
+async def test_a_dry_run_is_refused_and_uses_nothing(http: httpx.AsyncClient) -> None:
+    await quota(http, {"pods": "1"})
+    assert (await http.post(f"{PODS}?dryRun=All", json=pod())).status_code == 201
+    assert await used(http) == {"pods": "0"}
+    await http.post(PODS, json=pod())
+    assert (await http.post(f"{PODS}?dryRun=All", json=pod("other"))).status_code == 403
+
+
+async def test_what_a_quota_counts_must_be_said(http: httpx.AsyncClient) -> None:
+    await quota(http, {"limits.cpu": "2", "requests.memory": "1Gi"})
+    refused = await http.post(PODS, json=pod())
+    assert refused.json()["message"] == (
+        'pods "p" is forbidden: failed quota: q: must specify limits.cpu for: c; requests.memory for: c'
+    )
+    assert (await http.post(PODS, json=pod(**resources({"memory": "512Mi"}, {"cpu": "1500m"})))).status_code == 201
+    over = await http.post(PODS, json=pod("x", **resources({"memory": "256Mi"}, {"cpu": "1"})))
+    assert over.json()["message"].endswith(
+        "exceeded quota: q, requested: limits.cpu=1, used: limits.cpu=1500m, limited: limits.cpu=2"
+    )
+    assert await used(http) == {"limits.cpu": "1500m", "requests.memory": "512Mi"}
+
+
+async def test_a_quota_that_nobody_has_counted_yet(http: httpx.AsyncClient) -> None:
+    made = {"kind": "ResourceQuota", "apiVersion": "v1", "metadata": {"name": "q"}, "spec": {"hard": {"pods": "3"}}}
+    await http.post(QUOTAS, json=made)
+    refused = await http.post(PODS, json=pod())
+    assert refused.json()["message"] == 'pods "p" is forbidden: status unknown for quota: q, resources: pods'
+
+
+@pytest.mark.parametrize(
+    ("path", "obj", "hard"),
+    [
+        pytest.param("configmaps", {"kind": "ConfigMap"}, "configmaps", id="by its plural"),
+        pytest.param("secrets", {"kind": "Secret"}, "count/secrets", id="by count"),
+        pytest.param(
+            "services",
+            {"kind": "Service", "spec": {"type": "NodePort", "ports": [{"port": 80}]}},
+            "services.nodeports",
+            id="node ports",
+        ),
+    ],
+)
+async def test_other_kinds_are_counted(http: httpx.AsyncClient, path: str, obj: dict[str, Any], hard: str) -> None:
+    await quota(http, {hard: "1"})
+    made = [{"apiVersion": "v1", "metadata": {"name": name}, **obj} for name in "ab"]
+    first, second = [await http.post(f"/api/v1/namespaces/default/{path}", json=each) for each in made]
+    assert (first.status_code, second.status_code) == (201, 403)
+    assert f"exceeded quota: q, requested: {hard}=1, used: {hard}=1, limited: {hard}=1" in second.json()["message"]
+
+
+async def test_scopes(http: httpx.AsyncClient) -> None:
+    await quota(http, {"pods": "1"}, "best", scopes=["BestEffort"])
+    selector = {"matchExpressions": [{"scopeName": "NotBestEffort", "operator": "Exists"}]}
+    await quota(http, {"pods": "1"}, "rest", scopeSelector=selector)
+    assert (await http.post(PODS, json=pod("a"))).status_code == 201
+    assert (await used(http, "best"), await used(http, "rest")) == ({"pods": "1"}, {"pods": "0"})
+    assert (await http.post(PODS, json=pod("b", **resources({"cpu": "1"})))).status_code == 201
+    assert "exceeded quota: best" in (await http.post(PODS, json=pod("c"))).json()["message"]
+
+
+# LimitRange
+
+
+async def limit_range(http: httpx.AsyncClient, *limits: dict[str, Any]) -> None:
+    made = {"kind": "LimitRange", "apiVersion": "v1", "metadata": {"name": "l"}, "spec": {"limits": list(limits)}}
+    assert (await http.post(LIMITS, json=made)).status_code == 201
+
+
+async def test_defaults_are_set_and_told(http: httpx.AsyncClient) -> None:
+    await limit_range(http, {"type": "Container", "default": {"cpu": "500m"}, "defaultRequest": {"cpu": "100m"}})
+    made = (await http.post(PODS, json=pod())).json()
+    (container,) = made["spec"]["containers"]
+    assert container["resources"] == {"limits": {"cpu": "500m"}, "requests": {"cpu": "100m"}}
+    assert made["metadata"]["annotations"]["kubernetes.io/limit-ranger"] == (
+        "LimitRanger plugin set: cpu request for container c; cpu limit for container c"
+    )
+    assert made["status"]["qosClass"] == "Burstable"
+
+
+@pytest.mark.parametrize(
+    ("limits", "container", "message"),
+    [
+        pytest.param(
+            {"max": {"cpu": "1"}},
+            resources(limits={"cpu": "2"}),
+            "maximum cpu usage per Container is 1, but limit is 2",
+            id="limit over the maximum",
+        ),
+        pytest.param(
+            {"min": {"cpu": "100m"}},
+            resources({"cpu": "50m"}),
+            "minimum cpu usage per Container is 100m, but request is 50m",
+            id="request under the minimum",
+        ),
+        pytest.param(
+            {"maxLimitRequestRatio": {"cpu": "2"}},
+            resources({"cpu": "1"}, {"cpu": "3"}),
+            "cpu max limit to request ratio per Container is 2, but provided ratio is 3.000000",
+            id="too far apart",
+        ),
+    ],
+)
+async def test_violations(
+    http: httpx.AsyncClient, limits: dict[str, Any], container: dict[str, Any], message: str
+) -> None:
+    await limit_range(http, {"type": "Container", **limits})
+    refused = await http.post(PODS, json=pod(**container))
+    assert refused.status_code == 403
+    assert refused.json()["message"] == f'pods "p" is forbidden: {message}'
+
+
+async def test_several_violations_are_told_together(http: httpx.AsyncClient) -> None:
+    await limit_range(http, {"type": "Pod", "max": {"memory": "1Gi"}, "min": {"cpu": "200m"}})
+    refused = await http.post(PODS, json=pod(**resources({"cpu": "100m"}, {"memory": "2Gi"})))
+    assert refused.json()["message"] == (
+        'pods "p" is forbidden: [minimum cpu usage per Pod is 200m, but request is 100m, '
+        "maximum memory usage per Pod is 1Gi, but limit is 2Gi]"
+    )
+
+
+# Tolerations
+
+
+async def test_a_pod_stays_five_minutes_on_a_node_that_fails(http: httpx.AsyncClient) -> None:
+    plain = (await http.post(PODS, json=pod())).json()["spec"]["tolerations"]
+    assert [(t["key"], t["operator"], t["effect"], t["tolerationSeconds"]) for t in plain] == [
+        ("node.kubernetes.io/not-ready", "Exists", "NoExecute", 300),
+        ("node.kubernetes.io/unreachable", "Exists", "NoExecute", 300),
+    ]
+    own = pod("own")
+    own["spec"]["tolerations"] = [{"operator": "Exists"}]
+    assert (await http.post(PODS, json=own)).json()["spec"]["tolerations"] == [{"operator": "Exists"}]

@@ -1,0 +1,126 @@
+"""`status.used` is what there is, also with stale caches and after a crash."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+import pytest
+
+from kube.api import usage
+from kube.api.core import (
+    ConfigMap,
+    Pod,
+    PodSpec,
+    ResourceQuota,
+    ResourceQuotaSpec,
+    ResourceQuotaStatus,
+    ServicePort,
+)
+from kube.api.meta import ObjectMeta
+from kube.client.source import EtcdSources
+from tests.lagging import LaggingSources
+from tests.memory_api import MemoryApi
+from tests.objects import NOON, container, pod, service
+from tests.unit.controller_manager.conftest import controllers
+
+QUOTA = "resourcequota"
+
+
+def quota(hard: dict[str, str], name: str = "q") -> ResourceQuota:
+    return ResourceQuota(metadata=ObjectMeta(name=name, namespace="default"), spec=ResourceQuotaSpec(hard=hard))
+
+
+async def used(api: MemoryApi) -> dict[str, str]:
+    return (await api.get(ResourceQuota, "q", "default")).status.used
+
+
+@pytest.mark.looptime
+async def test_a_new_quota_is_counted_and_what_goes_is_taken_off(api: MemoryApi) -> None:
+    for number in range(3):
+        await api.create(pod(f"p{number}", requests={"cpu": "500m"}))
+    await api.create(pod("ended", phase="Succeeded", requests={"cpu": "1"}))
+    await api.create(ConfigMap(metadata=ObjectMeta(name="c", namespace="default")))
+    await api.create(ConfigMap(metadata=ObjectMeta(name="c", namespace="other")))
+    await api.create(quota({"pods": "10", "requests.cpu": "4", "count/configmaps": "5", "services": "2"}))
+    async with controllers(api, QUOTA):
+        await asyncio.sleep(1)
+        counted = {"pods": "3", "requests.cpu": "1500m", "count/configmaps": "1", "services": "0"}
+        assert await used(api) == counted
+        status = (await api.get(ResourceQuota, "q", "default")).status
+        assert status.hard["pods"] == "10"
+        before = len(api.writes)
+        await api.delete(Pod, "p0", "default")
+        await asyncio.sleep(1)
+        assert await used(api) == {**counted, "pods": "2", "requests.cpu": "1"}
+        ending = await api.get(Pod, "p1", "default")
+        ending.status.phase = "Failed"
+        await api.update(ending, "status")
+        await asyncio.sleep(1)
+        assert (await used(api))["pods"] == "1"
+        await asyncio.sleep(60)
+        assert len(api.writes) == before + 4, "nothing is written when nothing changes"
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("seed", range(3))
+async def test_it_ends_in_what_there_is(api: MemoryApi, seed: int) -> None:
+    rng = random.Random(seed)
+    await api.create(quota({"pods": "100"}))
+    present: set[str] = set()
+    for round_ in range(3):
+        async with controllers(api, QUOTA, sources=LaggingSources(EtcdSources(api.store), seed)):
+            for number in range(5):
+                name = f"p{round_}-{number}"
+                await api.create(pod(name))
+                present.add(name)
+                if rng.random() < 0.5:
+                    await api.delete(Pod, gone := rng.choice(sorted(present)), "default")
+                    present.discard(gone)
+                await asyncio.sleep(rng.uniform(0, 0.5))
+    async with controllers(api, QUOTA):
+        await asyncio.sleep(5)
+        assert await used(api) == {"pods": str(len(present))}
+
+
+@pytest.mark.looptime
+async def test_what_is_charged_meanwhile_is_not_lost(api: MemoryApi) -> None:
+    """A charge between the reading of the quota and the writing of its status: the write is computed again."""
+    await api.create(quota({"pods": "5"}))
+    once = [True]
+    listing = api.list
+
+    async def charged(*args: Any, **words: Any) -> Any:
+        found: Any = await listing(*args, **words)
+        if once and args[0] is Pod:
+            once.clear()
+            await api.create(pod("late"))
+            changed = await api.get(ResourceQuota, "q", "default")
+            changed.status = ResourceQuotaStatus(hard={"pods": "5"}, used={"pods": "1"})
+            await api.update(changed, "status")
+        return found
+
+    async with controllers(api, QUOTA):
+        api.list = charged  # type: ignore[method-assign]
+        await asyncio.sleep(5)
+        assert await used(api) == {"pods": "1"}
+
+
+def test_what_objects_use() -> None:
+    init = container({"cpu": "3"}, {"cpu": "3"}, name="init")
+    spec = PodSpec(
+        containers=[container({"cpu": "1"}), container({"cpu": "1"}, {"memory": "1Gi"})], initContainers=[init]
+    )
+    assert usage.of_object(pod(spec=spec), NOON) == {
+        "count/pods": "1",
+        "pods": "1",
+        "requests.cpu": "3",
+        "cpu": "3",
+        "limits.cpu": "3",
+        "limits.memory": "1Gi",
+    }
+    balanced = service(type="LoadBalancer", ports=[ServicePort(port=80), ServicePort(port=443)])
+    assert usage.of_object(balanced) == {
+        "count/services": "1", "services": "1", "services.loadbalancers": "1", "services.nodeports": "2",
+    }  # fmt: skip
