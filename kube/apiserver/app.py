@@ -12,15 +12,13 @@ import logging
 import time
 import zlib
 from collections.abc import Mapping, Sequence
-from contextlib import aclosing
-from functools import lru_cache
+from contextlib import aclosing, nullcontext
 
 import orjson
 from fastapi import FastAPI
-from prometheus_client import Counter, Gauge, Histogram
 
 from kube.api import errors
-from kube.apiserver import websocket
+from kube.apiserver import metrics, websocket
 from kube.apiserver.asgi import Receive, Scope, Send
 from kube.apiserver.deadlines import Deadlines
 from kube.apiserver.discovery import Discovery
@@ -44,15 +42,6 @@ CHUNK = 256 * 1024
 LONG_RUNNING = ("log", "proxy")
 """Subresources whose requests last as long as there is something to say (like watches, and connections)."""
 
-REQUESTS = Counter(
-    "apiserver_request_total", "Requests by verb, resource and code.", ("verb", "resource", "subresource", "code")
-)
-DURATION = Histogram(
-    "apiserver_request_duration_seconds", "Time to answer, by verb and resource (no watches).", ("verb", "resource"),
-    buckets=(0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 2, 5, 10, 30, 60),
-)  # fmt: skip
-IN_FLIGHT = Gauge("apiserver_current_inflight_requests", "Requests being answered now.", ("request_kind",))
-
 
 class Api:
     """The ASGI callable of /api and /apis."""
@@ -65,7 +54,9 @@ class Api:
         self._discovery = discovery
         self._max_in_flight = max_in_flight
         self._deadlines = Deadlines(timeout)
-        self._in_flight = 0
+        self._in_flight = self._mutating = 0
+        metrics.IN_FLIGHT.labels("mutating").set_function(lambda: self._mutating)
+        metrics.IN_FLIGHT.labels("readOnly").set_function(lambda: self._in_flight - self._mutating)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
@@ -88,11 +79,19 @@ class Api:
             log.exception("%s %s failed", method, path)
             response = error_response(errors.InternalError("an error on the server has prevented the request from "
                                                            "succeeding: see the log of the apiserver"))  # fmt: skip
-        verb = "WATCH" if response.stream is not None and method == "GET" else method
+        lasting = response.tunnel is not None or response.stream is not None
+        measured = None
         if target is not None:
-            _requests(verb, target.plural, target.subresource, response.status).inc()
-            if response.stream is None:
-                _duration(verb, target.plural).observe(time.perf_counter() - began)
+            watching = response.stream is not None and target.subresource == ""
+            measured = metrics.of(target, method, watching=watching)
+        if measured is not None:
+            measured.answered(response.status, time.perf_counter() - began)
+        with measured.open.track_inprogress() if measured is not None and lasting else nullcontext():
+            await self._send(response, scope, method, headers, receive, send)
+
+    async def _send(
+        self, response: Response, scope: Scope, method: str, headers: dict[bytes, bytes], receive: Receive, send: Send
+    ) -> None:
         if response.tunnel is not None:
             await response.tunnel.run()
         elif scope["type"] == "http":
@@ -112,13 +111,13 @@ class Api:
         headers: dict[bytes, bytes],
     ) -> Response:
         if target is None:
+            if method not in ("GET", "HEAD"):
+                raise errors.no_such_method() if self._discovery.find(path, "") else errors.no_such_path()
             accept = headers.get(b"accept", b"").decode("latin-1")
             found = self._discovery.find(path, accept)
             if found is None:
                 raise errors.no_such_path()
             return found
-        if method == "OPTIONS":
-            return Response(b"", 200, headers=[(b"allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")])
         query = Query(scope["query_string"])
         upgrade = upgrade_of(scope) if target.subresource in SUBRESOURCES else None
         if upgrade is not None or target.watch or query.flag("watch") or target.subresource in LONG_RUNNING:
@@ -127,29 +126,21 @@ class Api:
             return await self._handlers.handle(Request(method, path, target, query, headers, body, upgrade))
         if self._in_flight >= self._max_in_flight:
             raise errors.TooManyRequests("Too many requests, please try again later.", details={"retryAfterSeconds": 1})
+        mutating = method not in ("GET", "HEAD")
         self._in_flight += 1
+        self._mutating += mutating
         try:
             return await self._deadlines.keep(self._handle(Request(method, path, target, query, headers), receive))
         except TimeoutError:
             raise errors.Timeout("Timeout: request did not complete within the allotted timeout", details={}) from None
         finally:
             self._in_flight -= 1
+            self._mutating -= mutating
 
     async def _handle(self, request: Request, receive: Receive) -> Response:
         if request.method not in ("GET", "HEAD"):
             request.body = await _read_body(receive, request.headers)
         return await self._handlers.handle(request)
-
-
-# To find a metric by its labels costs more than to count.
-@lru_cache(maxsize=1000)
-def _requests(verb: str, plural: str, subresource: str, code: int) -> Counter:
-    return REQUESTS.labels(verb, plural, subresource, code)
-
-
-@lru_cache(maxsize=1000)
-def _duration(verb: str, plural: str) -> Histogram:
-    return DURATION.labels(verb, plural)
 
 
 async def _read_body(receive: Receive, headers: Mapping[bytes, bytes]) -> bytes:

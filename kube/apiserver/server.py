@@ -12,7 +12,7 @@ from ipaddress import IPv4Address
 import uvicorn
 
 from kube import daemon
-from kube.apiserver import certificates, openid, policy
+from kube.apiserver import certificates, metrics, openid, policy
 from kube.apiserver.access import Access
 from kube.apiserver.app import Api, App
 from kube.apiserver.asgi import Application
@@ -74,6 +74,7 @@ async def run(options: Options) -> None:
     store = EtcdStore(options.etcd_servers)
     nodes = NodeClient()
     cache = Cache(store)
+    metrics.watch_stored(cache)
     verbs = Verbs(store, cache, strategies(cache, options.service_cluster_ip_range, options.service_node_port_range))
     access = Access.of(options, verbs)
     handlers = Handlers(verbs, cache, nodes, access=access)

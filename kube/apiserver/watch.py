@@ -14,6 +14,7 @@ import orjson
 
 from kube.api import errors
 from kube.api.resources import Resource
+from kube.apiserver import metrics
 from kube.apiserver.cache import Cache, Change, Entry, Lagging, Match, event_line
 from kube.apiserver.replay import reach_back
 from kube.store import keys
@@ -127,7 +128,9 @@ async def _stream(
     end = loop.time() + timeout
     next_bookmark = loop.time() + BOOKMARK_PERIOD
     show = render or (lambda value: value)
+    sent = metrics.EVENTS.labels(shown_as.group, shown_as.version, shown_as.plural)
     if start:
+        sent.inc(len(start))
         yield b"".join(event_line("ADDED", show(entry.value)) for entry in start)
     if initial_end and bookmarks:
         yield bookmark(shown_as, seen, INITIAL_EVENTS_END)
@@ -152,6 +155,7 @@ async def _stream(
         if changes:
             seen = changes[-1].revision
         if lines:
+            sent.inc(len(lines))
             yield b"".join(lines)
             # Other tasks' turn, however much there is to send.
             await asyncio.sleep(0)
