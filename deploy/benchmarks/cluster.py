@@ -35,6 +35,7 @@ SETTINGS = Settings(
     controller_manager_port=27252,
     kubelet_port=27250,
     proxy_port=27249,
+    dns_port=27254,
     shared_etcd=False,
 )
 TRIES = 10

@@ -1,4 +1,4 @@
-"""Start and stop the processes of one machine's cluster: etcd, dockerd, and the five daemons.
+"""Start and stop the processes of one machine's cluster: etcd, dockerd, and the daemons.
 
 What already runs is used and left alone: an etcd or a dockerd that somebody else started is not stopped either. A start
 that fails stops again whatever it started itself, and nothing that ran before.
@@ -22,8 +22,8 @@ from deploy.cluster.steps import Failed, Step, Steps, last_lines
 from deploy.cluster.supervisor import Program, Supervisor, kill_marked
 
 APISERVER, SCHEDULER, CONTROLLER_MANAGER = "kube-apiserver", "kube-scheduler", "kube-controller-manager"
-KUBELET, PROXY = "kubelet", "kube-proxy"
-DAEMONS = (APISERVER, SCHEDULER, CONTROLLER_MANAGER, KUBELET, PROXY)
+KUBELET, PROXY, DNS = "kubelet", "kube-proxy", "kube-dns"
+DAEMONS = (APISERVER, SCHEDULER, CONTROLLER_MANAGER, KUBELET, PROXY, DNS)
 ETCD, CONTAINERD, DOCKERD = "etcd", "containerd", "dockerd"
 START_SECONDS = 60.0
 CONTAINERD_SOCKET = "/var/run/docker/containerd/containerd.sock"
@@ -296,7 +296,7 @@ def programs(settings: Settings) -> list[Program]:
                 str(commands / CONTROLLER_MANAGER),
                 *client,
                 f"--port={settings.controller_manager_port}",
-                f"--root-ca-file={settings.pki / 'apiserver.crt'}",
+                f"--root-ca-file={settings.pki / 'ca.crt'}",
                 f"--service-account-private-key-file={settings.pki / 'sa.key'}",
             ),
             health(settings.controller_manager_port),
@@ -312,6 +312,7 @@ def programs(settings: Settings) -> list[Program]:
                 f"--pod-cidr={settings.pod_range}",
                 f"--network={settings.pod_network}",
                 f"--bridge={settings.bridge}",
+                f"--cluster-dns={settings.cluster_dns}",
             ),
             health(settings.kubelet_port),
         ),
@@ -326,6 +327,17 @@ def programs(settings: Settings) -> list[Program]:
                 f"--cluster-cidr={settings.pod_range}",
             ),
             health(settings.proxy_port),
+        ),
+        Program(
+            DNS,
+            (
+                str(commands / DNS),
+                *client,
+                f"--address={settings.pod_gateway}",
+                f"--cluster-ip={settings.cluster_dns}",
+                f"--healthz-port={settings.dns_port}",
+            ),
+            health(settings.dns_port),
         ),
     ]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import socket
 from dataclasses import asdict, dataclass, field
+from ipaddress import IPv4Network
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -40,6 +41,8 @@ class Settings:
     controller_manager_port: int = 10252
     kubelet_port: int = 10250
     proxy_port: int = 10249
+    dns_port: int = 10254
+    """Health of the name server; it answers on the pods' bridge."""
     shared_etcd: bool = True
     """Whether an etcd that already runs on the port may be used."""
     verbosity: int = 0
@@ -58,6 +61,16 @@ class Settings:
     def secure_server(self) -> str:
         """URL of the apiserver's secure port, from this machine."""
         return f"https://127.0.0.1:{self.secure_port}"
+
+    @property
+    def cluster_dns(self) -> str:
+        """Address of the service that pods have as their name server."""
+        return str(IPv4Network(self.service_range)[10])
+
+    @property
+    def pod_gateway(self) -> str:
+        """Address of the node on the pods' bridge."""
+        return str(IPv4Network(self.pod_range)[1])
 
     @property
     def kubeconfig(self) -> Path:

@@ -61,11 +61,8 @@ _POD_SPEC: dict[str, tuple[Any, ...]] = {
 
 # The proxy (kube/proxy) does not look at these.
 _SERVICE_SPEC: dict[str, tuple[Any, ...]] = {
-    "loadBalancerClass": (),
-    "loadBalancerIP": (),
     "ports.protocol": ("TCP", "UDP"),
     "trafficDistribution": (),
-    "type": ("ClusterIP", "NodePort", "LoadBalancer"),  # nobody makes names in a DNS
 }
 
 FIELDS: dict[type[Object], dict[str, tuple[Any, ...]]] = {

@@ -37,6 +37,7 @@ SETTINGS = Settings(
     controller_manager_port=26252,
     kubelet_port=26250,
     proxy_port=26249,
+    dns_port=26254,
     shared_etcd=False,
     verbosity=2,
 )

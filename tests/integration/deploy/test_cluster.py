@@ -39,7 +39,7 @@ def settings() -> Iterator[Settings]:
         unavailable("root")
     name = f"t{secrets.token_hex(3)}"
     run = Path("/tmp") / f"kube-{name}"
-    ports = free_ports(8)
+    ports = free_ports(9)
     settings = Settings(
         run=run,
         node=name,
@@ -52,6 +52,7 @@ def settings() -> Iterator[Settings]:
         kubelet_port=ports[5],
         proxy_port=ports[6],
         secure_port=ports[7],
+        dns_port=ports[8],
         shared_etcd=False,
     )
     yield settings
