@@ -241,12 +241,17 @@ def _quoted(value: object) -> str:
 # Health
 
 
-def listen(address: str, port: int, *, flag: str = "--port") -> socket.socket:
-    """A socket that listens. Raises Fatal, which names the flag that chooses another port."""
+def listen(address: str, port: int, *, flag: str = "--port", shared: bool = False) -> socket.socket:
+    """A socket that listens; `shared`: beside others on the port that are shared, too.
+
+    Raises Fatal, which names the flag that chooses another port.
+    """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind((address, port))
         sock.listen(1024)
     except (OSError, OverflowError) as error:

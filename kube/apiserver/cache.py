@@ -243,6 +243,11 @@ class Cache:
         self._probe: asyncio.Task[int] | None = None
         self._next_probe: asyncio.Task[int] | None = None
 
+    @property
+    def waiting(self) -> int:
+        """How many readers wait for a revision that is not in yet."""
+        return len(self._progress)
+
     def of(self, resource: Resource) -> ResourceCache:
         return self.resources[resource]
 

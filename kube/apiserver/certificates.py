@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+from pathlib import Path
 
 from kube import certificates
 from kube.apiserver.options import Options
@@ -48,6 +49,20 @@ def serving_pair(options: Options) -> Pair:
     certificates.make_self_signed(pair, options.advertise_address, served_names(options))
     log.info("made a self-signed serving certificate", extra={"file": pair.certificate})
     return pair
+
+
+def make_absent(options: Options) -> None:
+    """Make what is served and signed with, as far as it is not there. Raises Fatal."""
+    if options.secure_port:
+        serving_pair(options)
+    have_signing_key(options.service_account_signing_key_file)
+
+
+def have_signing_key(path: Path) -> None:
+    """Make the key of service accounts' tokens if there is none. Raises Fatal."""
+    if not path.exists():
+        certificates.make_key(path)
+        log.info("made a key for service accounts' tokens", extra={"file": path})
 
 
 def served_names(options: Options) -> list[str]:

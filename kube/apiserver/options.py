@@ -29,6 +29,9 @@ class Options:
     max_requests_inflight: int
     request_timeout: float
     """Seconds."""
+    workers: int = 1
+    worker_sockets: tuple[int, ...] = ()
+    """Of a worker: the descriptors that it was given (workers.py)."""
     bind_address: str = "0.0.0.0"
     secure_port: int = 0
     """0: there is no secure port."""
@@ -59,6 +62,12 @@ def _ports(text: str) -> range:
     if not ports or ports.start < 1 or ports.stop > 65536:
         raise argparse.ArgumentTypeError(f"{text!r} is not a range of ports between 1 and 65535")
     return ports
+
+
+def _positive(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 1")
+    return int(text)
 
 
 def _network(text: str) -> IPv4Network:
@@ -110,6 +119,10 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--request-timeout", type=daemon.duration, default="1m0s", metavar="DURATION",
                        help="how long a request may take, its body included; watches, logs and other long-running "
                        "requests are not bound by it (default %(default)s)")  # fmt: skip
+    flags.add_argument("--workers", type=_positive, default=1, metavar="N",
+                       help="processes that serve, each with a cache of its own: about as many as there are cores to "
+                       "spare (default %(default)s)")  # fmt: skip
+    flags.add_argument("--worker-sockets", type=daemon.comma_separated, default=[], help=argparse.SUPPRESS)
     _add_secure_flags(flags)
     return flags
 
@@ -174,6 +187,8 @@ def from_args(args: argparse.Namespace) -> Options:
         service_node_port_range=args.service_node_port_range,
         max_requests_inflight=args.max_requests_inflight,
         request_timeout=args.request_timeout,
+        workers=args.workers,
+        worker_sockets=tuple(map(int, args.worker_sockets)),
         bind_address=args.bind_address,
         secure_port=args.secure_port,
         advertise_address=args.advertise_address or (daemon.own_address() if local else bound),

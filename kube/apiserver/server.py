@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
+import socket
 import ssl
 from collections.abc import Iterator
 from ipaddress import IPv4Address
@@ -12,7 +14,7 @@ from ipaddress import IPv4Address
 import uvicorn
 
 from kube import daemon
-from kube.apiserver import certificates, metrics, openid, policy
+from kube.apiserver import certificates, metrics, openid, policy, workers
 from kube.apiserver.access import Access
 from kube.apiserver.app import Api, App
 from kube.apiserver.asgi import Application
@@ -36,6 +38,9 @@ log = logging.getLogger(__name__)
 SHUTDOWN = 2
 """Seconds that requests have to end when the apiserver stops; watches are ended at once."""
 
+
+PATIENCE = 3.0
+"""Seconds that a worker's clients wait for it to be ready; when etcd is away, they have to be told."""
 
 ETCD_CHECK = 2.0
 """Seconds that etcd has to answer when its health is asked for (upstream's --etcd-healthcheck-timeout)."""
@@ -67,10 +72,7 @@ class Server(uvicorn.Server):
 
 async def run(options: Options) -> None:
     """Serve the API until cancelled."""
-    listener = daemon.listen(options.insecure_bind_address, options.insecure_port, flag="--insecure-port")
-    secure_listener = (
-        daemon.listen(options.bind_address, options.secure_port, flag="--secure-port") if options.secure_port else None
-    )
+    listener, *secure_listeners = workers.inherited(options) if options.worker_sockets else _listen(options)
     store = EtcdStore(options.etcd_servers)
     nodes = NodeClient()
     cache = Cache(store)
@@ -79,7 +81,8 @@ async def run(options: Options) -> None:
     access = Access.of(options, verbs)
     handlers = Handlers(verbs, cache, nodes, access=access)
     discovery = Discovery()
-    api = Api(handlers, discovery, max_in_flight=options.max_requests_inflight, timeout=options.request_timeout)
+    in_flight = -(-options.max_requests_inflight // options.workers)
+    api = Api(handlers, discovery, max_in_flight=in_flight, timeout=options.request_timeout)
     service = kubernetes_service(options, verbs)
     prepared = asyncio.Event()
     rest = pages(discovery, _checks(store, cache, prepared))
@@ -87,7 +90,7 @@ async def run(options: Options) -> None:
     if access.tokens is not None:
         openid.add_pages(rest, access.tokens, f"{options.advertise_address}:{options.secure_port}")
     servers = [(Server(app, HttpProtocol), listener)]
-    if secure_listener is not None:
+    for secure_listener in secure_listeners:
         secure = Secure(app, access)
         servers.append((Server(secure, SecureProtocol, certificates.server_context(options)), secure_listener))
     try:
@@ -100,6 +103,11 @@ async def run(options: Options) -> None:
             if access.tokens is not None:
                 # What is wrong with a key is told now; and it takes long.
                 tasks.create_task(access.tokens.load(), name="service-account-keys")
+            if options.worker_sockets:
+                # Its ports answer already, by the other workers: it joins them when it can.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(PATIENCE):
+                        await prepared.wait()
             serving = [tasks.create_task(server.serve([sock]), name="http") for server, sock in servers]
             log.info("serving address=%s port=%d", options.insecure_bind_address, options.insecure_port)
             if options.secure_port:
@@ -124,6 +132,14 @@ async def run(options: Options) -> None:
         await store.close()
 
 
+def _listen(options: Options) -> list[socket.socket]:
+    """The ports, the plain one first. Raises Fatal."""
+    listeners = [daemon.listen(options.insecure_bind_address, options.insecure_port, flag="--insecure-port")]
+    if options.secure_port:
+        listeners.append(daemon.listen(options.bind_address, options.secure_port, flag="--secure-port"))
+    return listeners
+
+
 def kubernetes_service(options: Options, verbs: Verbs) -> KubernetesService | None:
     """Our part in the service `kubernetes`; None: pods cannot reach us, or shall not."""
     if not options.secure_port or options.endpoint_reconciler_type == "none":
@@ -146,6 +162,8 @@ async def _prepare(
     if service is not None:
         await service.try_reconcile()
     prepared.set()
+    # What is there by now stays. To look through all of it once more is a pause of a tenth of a second.
+    gc.freeze()
     if service is not None:
         await service.run()
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import logging
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -18,19 +17,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from kube import certificates, serviceaccount
+from kube import serviceaccount
 from kube.api import core, decode, defaults, errors, resources, validation
 from kube.api.authentication import BoundObjectReference, TokenRequest, TokenRequestStatus, UserInfo
 from kube.api.meta import Object, now
 from kube.api.resources import Resource
 from kube.apiserver import answers, body, parameters
 from kube.apiserver.authentication import CREDENTIAL_ID, Known, unauthorized
+from kube.apiserver.certificates import have_signing_key
 from kube.apiserver.request import Request, Response
 from kube.apiserver.verbs import Verbs
 from kube.serviceaccount import Named, NotValid, Signer, Verifier
 from kube.store import keys
-
-log = logging.getLogger(__name__)
 
 EXTENDED_SECONDS = 365 * 24 * 3600
 EXTENDED_REQUEST = 3607
@@ -81,10 +79,7 @@ class Tokens:
 
     def have_key(self) -> None:
         """Make the key if there is none. Raises Fatal."""
-        path = self._options.signing_key_file
-        if not path.exists():
-            certificates.make_key(path)
-            log.info("made a key for service accounts' tokens", extra={"file": path})
+        have_signing_key(self._options.signing_key_file)
 
     async def load(self) -> tuple[Signer, Verifier]:
         """The keys, read at the first need. Raises Fatal."""

@@ -22,7 +22,7 @@ class OwnApiserver:
 
     def __init__(self, etcd: OwnEtcd, log: Path, *flags: str) -> None:
         self.etcd = etcd
-        self._log = log
+        self.log_file = log
         self._flags = flags
         with socket.create_server(("127.0.0.1", 0)) as free, socket.create_server(("127.0.0.1", 0)) as secure:
             self._port, self._secure_port = free.getsockname()[1], secure.getsockname()[1]
@@ -35,18 +35,35 @@ class OwnApiserver:
 
     def start(self) -> None:
         """Start it, and wait until it is ready."""
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "kube.apiserver", f"--etcd-servers={self.etcd.endpoint}",
-                 f"--insecure-port={self._port}", f"--secure-port={self._secure_port}", "--bind-address=127.0.0.1",
-                 f"--cert-dir={self.cert_dir}", "--endpoint-reconciler-type=none", "-v2", *self._flags],
-                stdout=log, stderr=log,
-            )  # fmt: skip
+        with self.log_file.open("ab") as log:
+            self._process = subprocess.Popen(self._command(*self._flags), stdout=log, stderr=log)
         deadline = time.monotonic() + 30
         while not self.ready():
             assert self._process.poll() is None, f"the apiserver does not start:\n{self.log()}"
             assert time.monotonic() < deadline, f"the apiserver is not ready:\n{self.log()}"
             time.sleep(0.02)
+
+    def _command(self, *flags: str) -> list[str]:
+        return [
+            sys.executable, "-m", "kube.apiserver", f"--etcd-servers={self.etcd.endpoint}",
+            f"--insecure-port={self._port}", f"--secure-port={self._secure_port}", "--bind-address=127.0.0.1",
+            f"--cert-dir={self.cert_dir}", "--endpoint-reconciler-type=none", "-v2", *flags,
+        ]  # fmt: skip
+
+    def start_another(self, *flags: str) -> subprocess.CompletedProcess[str]:
+        """Try to start one more on the same ports, and wait until it has given up."""
+        return subprocess.run(self._command(*flags), capture_output=True, text=True, timeout=120)
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def terminate(self) -> int:
+        """SIGTERM; the code that it ends with."""
+        assert self._process is not None
+        self._process.terminate()
+        return self._process.wait(60)
 
     def kill(self) -> None:
         """kill -9."""
@@ -65,7 +82,7 @@ class OwnApiserver:
 
     def log(self) -> str:
         """The last of what it wrote."""
-        return self._log.read_text(errors="replace")[-4000:]
+        return self.log_file.read_text(errors="replace")[-4000:]
 
 
 async def eventually(condition: Callable[[], bool], what: str, seconds: float = 15) -> None:
