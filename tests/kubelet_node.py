@@ -32,12 +32,14 @@ from kube.client.informer import Informers
 from kube.client.rest import MERGE_PATCH, ObjectList
 from kube.client.source import EtcdSources
 from kube.kubelet.configuration import ConfigurationManager
+from kube.kubelet.dns import Dns
 from kube.kubelet.fake import FakeRuntime
 from kube.kubelet.host import Host
 from kube.kubelet.images import Images
 from kube.kubelet.kubelet import Kubelet
 from kube.kubelet.mirrors import Mirrors
-from kube.kubelet.probes import Answer, Prober
+from kube.kubelet.pod_files import PodFiles
+from kube.kubelet.prober import Answer, Prober
 from kube.kubelet.runtime import Runtime
 from kube.kubelet.static_pods import FileSource, StaticPods
 from kube.kubelet.status_manager import StatusManager
@@ -181,8 +183,16 @@ class TestNode(Generic[R]):
     __test__ = False
 
     def __init__(
-        self, root: Path, runtime: R, *, name: str = NODE, prober: Prober | None = None, ip: str = HOST_IP
+        self,
+        root: Path,
+        runtime: R,
+        *,
+        name: str = NODE,
+        prober: Prober | None = None,
+        ip: str = HOST_IP,
+        dns: Dns | None = None,
     ) -> None:
+        self.dns = dns or Dns()
         self.name, self.ip = name, ip
         self.runtime = runtime
         self.prober = prober or Prober(runtime)
@@ -249,9 +259,11 @@ class TestNode(Generic[R]):
             prober=self.prober,
             volumes=VolumeManager(Volumes(self.root), self.configuration, TokenManager(self.api)),
             termination_logs=TerminationLogs(self.root),
+            pod_files=PodFiles(self.root),
             services=services.list,
             configuration=self.configuration,
             ip=self.ip,
+            dns=self.dns,
             memory_capacity=2**34,
         )
         static = StaticPods([FileSource(self.root / "manifests", self.name, 20)])

@@ -22,12 +22,9 @@ MOST = 20
 
 # The kubelet (kube/kubelet) and the scheduler (kube/scheduler) do not look at these fields of a container,
 _CONTAINER: dict[str, tuple[Any, ...]] = {
-    "livenessProbe.grpc": (),
-    "readinessProbe.grpc": (),
     "resizePolicy": (),
     "resources.claims": (),
     "securityContext.windowsOptions": (),
-    "startupProbe.grpc": (),
     "volumeDevices": (),
     "volumeMounts.mountPropagation": ("None",),
     "volumeMounts.recursiveReadOnly": ("Disabled",),
@@ -42,9 +39,6 @@ _POD_SPEC: dict[str, tuple[Any, ...]] = {
     **{f"volumes.{kind}": () for kind in core.VolumeSource.model_fields if kind not in VOLUMES},
     "automountServiceAccountToken": (),
     "ephemeralContainers": (),
-    "hostAliases": (),
-    "hostIPC": (),
-    "hostPID": (),
     "hostUsers": (True,),
     "os.name": ("linux",),
     "resourceClaims": (),
@@ -55,8 +49,6 @@ _POD_SPEC: dict[str, tuple[Any, ...]] = {
     "securityContext.supplementalGroupsPolicy": ("Merge",),
     "securityContext.windowsOptions": (),
     "serviceAccountName": ("default",),
-    "setHostnameAsFQDN": (),
-    "shareProcessNamespace": (),
 }
 
 # The proxy (kube/proxy) does not look at these.

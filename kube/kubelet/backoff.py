@@ -2,7 +2,8 @@
 
 The first attempt after a failure comes at once; it is the second failure that waits. What has gone well for twice the
 longest delay (10 min) starts from the beginning again. Times are seconds of any one clock; values are immutable, so
-that a plan can ask "what if" without changing anything.
+that a plan can ask "what if" without changing anything. A restarted kubelet reads the delay off the pause between the
+last two attempts, which the engine has kept.
 """
 
 from __future__ import annotations
@@ -35,6 +36,16 @@ class BackOff:
 
     def _expired(self, failed_at: float) -> bool:
         return failed_at - self.updated > 2 * MAXIMUM
+
+
+def after_pause(pause: float, began_at: float) -> BackOff:
+    """The delay that belongs to an attempt of which is known how long it came after the failure before it."""
+    if pause < INITIAL / 2:
+        return BackOff(INITIAL, began_at)  # the first attempt after a failure comes at once
+    waited = INITIAL
+    while waited * 1.5 < pause:  # nearer to the next step than to this one
+        waited *= 2
+    return BackOff(min(waited * 2, MAXIMUM), began_at)
 
 
 def duration(seconds: float) -> str:

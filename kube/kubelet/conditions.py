@@ -35,9 +35,9 @@ def conditions(
         value = "True" if holds else "False"
         before = old.get(type_)
         since = before.lastTransitionTime if before is not None and before.status == value else None
-        result.append(
-            PodCondition(type=type_, status=value, reason=reason, message=message, lastTransitionTime=since or now)
-        )
+        made = PodCondition(type=type_, status=value, reason=reason, message=message, lastTransitionTime=since or now)
+        made.observedGeneration = pod.metadata.generation
+        result.append(made)
     return result + [c for c in previous if c.type not in OWNED_CONDITIONS]
 
 

@@ -25,6 +25,7 @@ from kube.kubelet.runtime import (
     ContainerConfig,
     ContainerStatus,
     Image,
+    Pid,
     PodId,
     SandboxConfig,
     SandboxStatus,
@@ -56,13 +57,10 @@ def sandbox_request(config: SandboxConfig, node: str, network: str, lowest_score
     """The body of POST /containers/create for a sandbox, and its name under `name`."""
     host: Json = {
         "NetworkMode": "host" if config.host_network else network,
-        "IpcMode": "shareable",  # or no container may join it
+        "IpcMode": "host" if config.host_ipc else "shareable",  # or no container may join it
         "CpuShares": 2,
         "OomScoreAdj": max(SANDBOX_OOM_SCORE_ADJ, lowest_score),
         "LogConfig": {"Type": "none"},
-        "Dns": list(config.dns_servers),
-        "DnsSearch": list(config.dns_searches),
-        "DnsOptions": list(config.dns_options),
     }
     request: Json = {
         "name": sandbox_name(config),
@@ -76,6 +74,8 @@ def sandbox_request(config: SandboxConfig, node: str, network: str, lowest_score
         },
         "HostConfig": host,
     }
+    if config.host_pid:
+        host["PidMode"] = "host"
     if config.sysctls:
         host["Sysctls"] = dict(config.sysctls)
     if config.host_network:
@@ -120,7 +120,8 @@ def container_request(
         "Healthcheck": {"Test": ["NONE"]},  # the kubelet probes; the image's own check would only cost
         "HostConfig": {
             "NetworkMode": f"container:{sandbox_id}",
-            "IpcMode": f"container:{sandbox_id}",
+            "IpcMode": "host" if config.host_ipc else f"container:{sandbox_id}",
+            "PidMode": {Pid.OWN: "", Pid.POD: f"container:{sandbox_id}", Pid.NODE: "host"}[config.pid],
             # Not `Mounts`: a bind of a path that is not there makes a directory, as Kubernetes' hostPath does.
             "Binds": [_bind(m.host_path, m.container_path, m.read_only) for m in config.mounts],
             "CpuShares": resources.cpu_shares,

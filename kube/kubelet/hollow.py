@@ -30,7 +30,8 @@ from kube.kubelet.images import Images
 from kube.kubelet.kubelet import Kubelet
 from kube.kubelet.mirrors import Mirrors
 from kube.kubelet.node import NodeAgent, NodeFacts, capacity
-from kube.kubelet.probes import Answer, Prober
+from kube.kubelet.pod_files import PodFiles
+from kube.kubelet.prober import Answer, Prober
 from kube.kubelet.runtime import ContainerConfig, Mount, container_name
 from kube.kubelet.static_pods import StaticPods
 from kube.kubelet.status_manager import StatusManager
@@ -143,6 +144,7 @@ class HollowNode:
             prober=self.prober,
             volumes=HollowVolumes(Volumes(Path("/hollow")), configuration, TokenManager(client)),
             termination_logs=TerminationLogs(None),
+            pod_files=PodFiles(None),
             services=services.list,
             configuration=configuration,
             ip=facts.ip,

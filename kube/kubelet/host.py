@@ -9,11 +9,12 @@ from typing import Protocol
 
 from kube.api.core import Pod, PodStatus, Service
 from kube.kubelet.configuration import ConfigurationManager
+from kube.kubelet.dns import Dns
 from kube.kubelet.events import Recorder
 from kube.kubelet.images import Images
-from kube.kubelet.probes import Prober
+from kube.kubelet.pod_files import PodFiles
+from kube.kubelet.prober import Prober
 from kube.kubelet.runtime import Runtime
-from kube.kubelet.spec import Dns
 from kube.kubelet.termination import TerminationLogs
 from kube.kubelet.volume_manager import VolumeManager
 
@@ -38,6 +39,7 @@ class Host:
     prober: Prober
     volumes: VolumeManager
     termination_logs: TerminationLogs
+    pod_files: PodFiles
     services: Callable[[], Iterable[Service]]
     configuration: ConfigurationManager
     ip: str = ""

@@ -18,7 +18,7 @@ from yarl import URL
 from kube.api.core import Container, HTTPGetAction, LifecycleHandler, Pod
 from kube.kubelet.events import PodEvents
 from kube.kubelet.pod_state import ContainerMemory, Waiting
-from kube.kubelet.probes import Prober, port_number
+from kube.kubelet.prober import Prober, port_number
 from kube.kubelet.runtime import Runtime, RuntimeFailure
 from kube.kubelet.spec import pod_format
 

@@ -13,6 +13,8 @@ from kube.client import flags
 from kube.client.flags import ClientOptions
 from kube.kubelet.hollow import HollowOptions
 
+RESOLV_CONF = Path("/etc/resolv.conf")
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -42,6 +44,7 @@ class Options:
     root_dir: Path = Path("/var/lib/kubelet")
     cluster_dns: tuple[str, ...] = ()
     cluster_domain: str = "cluster.local"
+    resolv_conf: Path = RESOLV_CONF
     allowed_unsafe_sysctls: tuple[str, ...] = ()
     max_pods: int = 110
     max_parallel_image_pulls: int = 4
@@ -87,6 +90,10 @@ def parser() -> argparse.ArgumentParser:
     pods.add_argument(
         "--cluster-dns", type=daemon.comma_separated, default=[], metavar="IP[,IP]",
         help="DNS servers of the pods (default: the node's own)",
+    )  # fmt: skip
+    pods.add_argument(
+        "--resolv-conf", type=Path, default=RESOLV_CONF, metavar="FILE",
+        help="what pods with the dnsPolicy Default are told, and the search list of all",
     )  # fmt: skip
     pods.add_argument("--cluster-domain", default="cluster.local", metavar="DOMAIN", help="domain of the cluster's DNS")
     pods.add_argument(
@@ -212,6 +219,7 @@ def from_args(args: argparse.Namespace) -> Options:
         root_dir=args.root_dir,
         cluster_dns=tuple(args.cluster_dns),
         cluster_domain=args.cluster_domain,
+        resolv_conf=args.resolv_conf,
         allowed_unsafe_sysctls=tuple(args.allowed_unsafe_sysctls),
         max_pods=args.max_pods,
         max_parallel_image_pulls=1 if args.serialize_image_pulls else max(1, args.max_parallel_image_pulls),

@@ -1,15 +1,16 @@
 """What a pod is at this moment: what the engine shows of it, and what its worker remembers beyond that.
 
 `Seen` is the engine's word and survives the kubelet; `PodMemory` is the worker's own and does not: a restarted kubelet
-begins with an empty one, and `plan` comes to the same end all the same.
+begins with what it can read off the engine's, and `plan` comes to the same end all the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
-from kube.kubelet.backoff import BackOff
+from kube.kubelet.backoff import BackOff, after_pause
 from kube.kubelet.runtime import ContainerStatus, SandboxStatus, State
 
 TERMINAL = ("Succeeded", "Failed")
@@ -116,6 +117,22 @@ class PodMemory:
         for memory in self.containers.values():
             if memory.trouble is not None and memory.trouble.reason == "CreateContainerConfigError":
                 memory.retry_at = 0.0
+
+    def adopt(self, seen: Seen, now: float, date: datetime) -> None:
+        """Take over what another kubelet has left: the back-offs go on. `now` and `date` are the same moment."""
+
+        def at(moment: datetime) -> float:
+            return now - max(0.0, (date - moment).total_seconds())
+
+        for name in {container.name for container in seen.containers}:
+            newest, *older = seen.of(name)
+            if newest.started_at is None or not newest.attempt:
+                continue
+            memory, before = self.of(name), next((c.finished_at for c in older if c.finished_at is not None), None)
+            pause = 0.0 if before is None else (newest.started_at - before).total_seconds()
+            memory.back_off = after_pause(pause, at(newest.started_at))
+            if dead(newest) and newest.finished_at is not None:
+                memory.dead_since[newest.id] = at(newest.finished_at)
 
     def observe(self, seen: Seen, now: float) -> None:
         """Note when containers were first seen dead, and the attempts there have been."""

@@ -32,7 +32,8 @@ from kube.kubelet.actions import (
 )
 from kube.kubelet.admission import refusal
 from kube.kubelet.configuration import ConfigError
-from kube.kubelet.environment import PodFacts, environment
+from kube.kubelet.container_setup import set_up
+from kube.kubelet.dns import resolver
 from kube.kubelet.events import PodEvents
 from kube.kubelet.host import Host
 from kube.kubelet.killing import Kills
@@ -41,15 +42,13 @@ from kube.kubelet.pod_state import TERMINAL, Ended, ImageState, PodMemory, Seen,
 from kube.kubelet.probes import PodProbes
 from kube.kubelet.projection import MountError, is_projected
 from kube.kubelet.runtime import (
-    ContainerConfig,
     ContainerStatus,
     EngineUnavailable,
     ImageNotFound,
     PodId,
     RuntimeFailure,
 )
-from kube.kubelet.security import needs_image_user, security
-from kube.kubelet.spec import container_config, container_named, find_container, sandbox_config, sidecars
+from kube.kubelet.spec import container_named, find_container, sandbox_config, sidecars
 from kube.kubelet.static_pods import is_static
 from kube.kubelet.status import compute, pod_ip
 from kube.kubelet.termination import Messages
@@ -75,6 +74,7 @@ class PodWorker:
         self._host = host
         self._stale = seen is None
         self._memory = PodMemory()
+        self._adopting = seen is not None
         self._wake = asyncio.Event()
         self._probes = PodProbes(host.prober, self.wake)
         self._hooks = PodHooks(Hooks(host.runtime, host.prober), self.changed)
@@ -171,6 +171,9 @@ class PodWorker:
         if self.pod is not None:
             self.seen = Seen(self.seen.sandboxes, await self._messages.added(self.pod, self.seen.containers))
         now = _now()
+        if self._adopting:
+            self._adopting = False
+            self._memory.adopt(self.seen, now, datetime.now(UTC))
         self._memory.observe(self.seen, now)
         self._admit()
         self._watch_deadline(now)
@@ -384,12 +387,15 @@ class PodWorker:
 
     async def _make_sandbox(self, attempt: int) -> None:
         assert self.pod is not None
-        config = sandbox_config(self.pod, attempt, self._host.pause_image, self._host.dns)
+        host = self._host
+        for message in resolver(self.pod, host.dns)[1]:
+            self._events.pod("Warning", "DNSConfigForming", message)
         try:
+            config = sandbox_config(self.pod, attempt, host.pause_image, host.dns.domain)
             sandbox = await self._host.runtime.run_sandbox(config)
         except EngineUnavailable:
             raise
-        except RuntimeFailure as error:
+        except (ConfigError, RuntimeFailure) as error:
             self._stale = True
             self._memory.sandbox_attempts = max(self._memory.sandbox_attempts, attempt + 1)
             delay = min(FIRST_RETRY * 2.0 ** min(attempt + 2, 16), CREATE_RETRY)
@@ -431,7 +437,9 @@ class PodWorker:
         if sandbox is None:
             return
         try:
-            config = await self._config(pod, container, action.attempt)
+            config = await set_up(
+                self._host, pod, container, action.attempt, pod_ip(pod, self.seen, self._host.ip), self._volumes
+            )
             id = await self._host.runtime.create_container(sandbox.id, config)
         except ConfigError as error:
             self._trouble(container, "CreateContainerConfigError", str(error), f"Error: {error}")
@@ -468,19 +476,6 @@ class PodWorker:
 
     def _hooked(self, pod: Pod, container: core.Container, id: str) -> Hooked:
         return Hooked(pod, container, id, pod_ip(pod, self.seen, self._host.ip), self._events)
-
-    async def _config(self, pod: Pod, container: core.Container, attempt: int) -> ContainerConfig:
-        host = self._host
-        facts = PodFacts(pod_ip(pod, self.seen, host.ip), host.ip, host.allocatable)
-        env = environment(pod, container, host.services(), facts, await host.configuration.of(pod))
-        image_user = ""
-        if needs_image_user(pod, container):
-            image = await host.runtime.image(container.image)
-            image_user = "" if image is None else image.user
-        rights = security(pod, container, image_user, host.seccomp_profiles)
-        mounts = await host.volumes.mounts(container, self._volumes, dict(env), pod)
-        mounts = [*mounts, *await asyncio.to_thread(host.termination_logs.mount, pod, container, attempt)]
-        return container_config(pod, container, attempt, env, mounts, host.memory_capacity, rights)
 
     def _trouble(self, container: core.Container, reason: str, message: str, event: str) -> None:
         memory = self._memory.of(container.name)

@@ -11,27 +11,19 @@ a pod is Ready when it is and not up to a period later.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import ssl
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
-import aiohttp
-from yarl import URL
-
 from kube.api import core
-from kube.api.core import Container, HTTPGetAction, Pod
+from kube.api.core import Container, Pod
 from kube.kubelet.events import PodEvents
 from kube.kubelet.pod_state import Seen, Unhealthy
+from kube.kubelet.prober import Prober
 from kube.kubelet.runtime import (
     ContainerStatus,
-    EngineUnavailable,
-    NoSuchContainer,
-    Runtime,
-    RuntimeFailure,
     State,
 )
 from kube.kubelet.spec import sidecars
@@ -45,8 +37,6 @@ KILLING: tuple[Kind, ...] = ("startup", "liveness")
 
 QUICK = 0.1
 """Seconds until a container that was never ready is asked again: doubled up to its probe's period."""
-MAX_BODY = 10 * 1024
-"""Bytes of an HTTP answer that are read for the event's message."""
 
 
 @dataclass(slots=True)
@@ -72,14 +62,6 @@ class Tally:
             if self.failures >= self.failure_threshold:
                 self.verdict = False
         return self.verdict is not before
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What one question came to. `success` None: nobody knows, so nothing is counted."""
-
-    success: bool | None
-    message: str = ""
 
 
 @dataclass(slots=True)
@@ -110,80 +92,6 @@ class _Begun:
             return float(initial)
         elapsed = (datetime.now(UTC) - self.status.started_at).total_seconds()
         return min(float(initial), max(0.0, initial - elapsed))
-
-
-class Prober:
-    """Asks the questions. One a kubelet; it holds the HTTP session."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-        self._session: aiohttp.ClientSession | None = None
-
-    async def close(self) -> None:
-        """Close the connections."""
-        if self._session is not None:
-            await self._session.close()
-
-    async def ask(self, probe: core.Probe, container: Container, id: str, ip: str) -> Answer:
-        """Ask once. An answer that does not come in time is a failure; never raises."""
-        timeout = float(probe.timeoutSeconds or 1)
-        try:
-            if probe.exec is not None:
-                return await self._exec(id, probe.exec.command, timeout)
-            if probe.httpGet is not None:
-                return await self._http(probe.httpGet, container, ip, timeout)
-            if probe.tcpSocket is not None:
-                host = probe.tcpSocket.host or ip
-                return await _tcp(host, port_number(container, probe.tcpSocket.port), timeout)
-        except _BadPort as error:
-            return Answer(None, str(error))
-        return Answer(None, "missing probe handler")
-
-    async def _exec(self, id: str, command: list[str], timeout: float) -> Answer:
-        try:
-            result = await self._runtime.exec(id, command, timeout)
-        except TimeoutError:
-            return Answer(False, f'command timed out: "{" ".join(command)}" timed out after {timeout:g}s')
-        except (NoSuchContainer, EngineUnavailable):
-            return Answer(None)
-        except RuntimeFailure as error:
-            return Answer(None, str(error))
-        text = result.output[:MAX_BODY].decode(errors="replace")
-        return Answer(result.exit_code == 0, text)
-
-    async def _http(self, action: HTTPGetAction, container: Container, ip: str, timeout: float) -> Answer:
-        scheme = (action.scheme or "HTTP").lower()
-        host, port = action.host or ip, port_number(container, action.port)
-        path = action.path if action.path.startswith("/") else f"/{action.path}"
-        shown = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{path}"
-        headers = {"User-Agent": "kube-probe/1.33", "Accept": "*/*", "Connection": "close"}
-        headers.update({header.name: header.value for header in action.httpHeaders})
-        try:
-            async with self.session().get(
-                URL(shown, encoded=True),
-                headers=headers,
-                timeout=aiohttp.ClientTimeout(total=timeout),
-                ssl=_UNVERIFIED if scheme == "https" else True,
-                allow_redirects=False,
-            ) as response:
-                body = (await response.content.read(MAX_BODY)).decode(errors="replace")
-                if 200 <= response.status < 400:
-                    return Answer(True, body)
-                return Answer(False, f"HTTP probe failed with statuscode: {response.status}")
-        except TimeoutError:
-            why = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
-            return Answer(False, f'Get "{shown}": {why}')
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Answer(False, f'Get "{shown}": {_dial(error, host, port)}')
-
-    def session(self) -> aiohttp.ClientSession:
-        """What pods are called with: no proxy, no cookies, a new connection for each question."""
-        if self._session is None:
-            connector = aiohttp.TCPConnector(limit=0, force_close=True)
-            self._session = aiohttp.ClientSession(
-                connector=connector, trust_env=False, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
-            )
-        return self._session
 
 
 class PodProbes:
@@ -312,55 +220,3 @@ def _probe(container: Container, kind: Kind) -> core.Probe | None:
         "liveness": container.livenessProbe,
         "readiness": container.readinessProbe,
     }[kind]
-
-
-class _BadPort(ValueError):
-    """The probe names a port that the container does not have."""
-
-
-def port_number(container: Container, port: int | str) -> int:
-    """The number of a port that is given by number or name. Raises ValueError."""
-    if isinstance(port, int):
-        number = port
-    else:
-        named = next((p.containerPort for p in container.ports if p.name == port), None)
-        if named is None and port.isdigit():
-            named = int(port)
-        if named is None:
-            raise _BadPort(f"couldn't find port: {port} in container {container.name}")
-        number = named
-    if not 0 < number < 65536:
-        raise _BadPort(f"invalid port number: {number}")
-    return number
-
-
-async def _tcp(host: str, port: int, timeout: float) -> Answer:
-    try:
-        async with asyncio.timeout(timeout):
-            _, writer = await asyncio.open_connection(host, port)
-    except TimeoutError:
-        return Answer(False, f"dial tcp {host}:{port}: i/o timeout")
-    except OSError as error:
-        return Answer(False, f"dial tcp {host}:{port}: connect: {_reason(error)}")
-    writer.close()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
-    return Answer(True)
-
-
-def _dial(error: Exception, host: str, port: int) -> str:
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return f"dial tcp {host}:{port}: connect: {_reason(error.os_error)}"
-    return str(error) or type(error).__name__
-
-
-def _reason(error: OSError) -> str:
-    """As Go words it: lower case, without the number."""
-    if isinstance(error, ConnectionRefusedError):
-        return "connection refused"
-    return (error.strerror or str(error)).lower()
-
-
-_UNVERIFIED = ssl.create_default_context()
-_UNVERIFIED.check_hostname = False
-_UNVERIFIED.verify_mode = ssl.CERT_NONE

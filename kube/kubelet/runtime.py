@@ -108,6 +108,14 @@ class Security:
     """user, role, type and level of its label."""
 
 
+class Pid(Enum):
+    """Whose processes a container sees."""
+
+    OWN = "own"
+    POD = "pod"
+    NODE = "node"
+
+
 @dataclass(frozen=True, slots=True)
 class SandboxConfig:
     """A sandbox to make."""
@@ -117,10 +125,9 @@ class SandboxConfig:
     hostname: str = ""
     image: str = "kube/pause"
     host_network: bool = False
+    host_pid: bool = False
+    host_ipc: bool = False
     ports: Sequence[PortMapping] = ()
-    dns_servers: Sequence[str] = ()
-    dns_searches: Sequence[str] = ()
-    dns_options: Sequence[str] = ()
     sysctls: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
 
@@ -147,6 +154,8 @@ class ContainerConfig:
     stdin: bool = False
     stdin_once: bool = False
     security: Security = field(default_factory=Security)
+    pid: Pid = Pid.OWN
+    host_ipc: bool = False
     grace_period: int = 30
     labels: Mapping[str, str] = field(default_factory=dict)
 

@@ -14,8 +14,9 @@ from kube.api.core import Node, Service
 from kube.client.events import EventRecorder
 from kube.client.flags import connect
 from kube.client.informer import Informers
-from kube.kubelet import machine, node_api, streaming
+from kube.kubelet import claim, dns, machine, node_api, streaming
 from kube.kubelet.configuration import ConfigurationManager
+from kube.kubelet.dns import Dns
 from kube.kubelet.docker import DockerRuntime
 from kube.kubelet.fake import FakeRuntime
 from kube.kubelet.hollow import hollow_nodes
@@ -24,11 +25,11 @@ from kube.kubelet.images import Images
 from kube.kubelet.kubelet import Kubelet
 from kube.kubelet.mirrors import Mirrors
 from kube.kubelet.node import NodeAgent, NodeFacts, capacity
-from kube.kubelet.options import Options
+from kube.kubelet.options import RESOLV_CONF, Options
+from kube.kubelet.pod_files import PodFiles
 from kube.kubelet.pod_network import PodNetwork
-from kube.kubelet.probes import Prober
+from kube.kubelet.prober import Prober
 from kube.kubelet.runtime import EngineUnavailable, Runtime, RuntimeFailure
-from kube.kubelet.spec import Dns, search_domains
 from kube.kubelet.static_pods import FileSource, Source, StaticPods, UrlSource
 from kube.kubelet.status_manager import StatusManager
 from kube.kubelet.termination import TerminationLogs
@@ -60,7 +61,8 @@ async def run(options: Options) -> None:
         connect(options.client, user_agent=f"kubelet/{name}") as (client, sources),
         _prober(runtime) as prober,
     ):
-        with _locked(options.root_dir):
+        with _locked(options.root_dir), _claimed(options, name):
+            await claim.refuse_a_second(client, facts)
             informers = Informers(sources)
             pods, services = informers.bound_pods(name), informers.of(Service)
             recorder = EventRecorder(client, "kubelet", name)
@@ -74,6 +76,7 @@ async def run(options: Options) -> None:
                 prober=prober,
                 volumes=VolumeManager(Volumes(options.root_dir), configuration, TokenManager(client), capacity(facts)),
                 termination_logs=TerminationLogs(options.root_dir),
+                pod_files=PodFiles(options.root_dir),
                 services=services.list,
                 configuration=configuration,
                 ip=facts.ip,
@@ -193,6 +196,13 @@ async def _prober(runtime: Runtime) -> AsyncIterator[Prober]:
         await prober.close()
 
 
+def _claimed(options: Options, node: str) -> contextlib.AbstractContextManager[None]:
+    """Hold the node's name, if there is an engine to fight over."""
+    if options.container_runtime == "fake":
+        return contextlib.nullcontext()
+    return claim.held(node, options.docker_endpoint.removeprefix("unix://"))
+
+
 @contextlib.contextmanager
 def _locked(root: Path) -> Iterator[None]:
     """Keep a second kubelet out of the root directory: it would take our pods' volumes for leftovers."""
@@ -214,7 +224,12 @@ def _locked(root: Path) -> Iterator[None]:
 
 
 def _dns(options: Options) -> Dns:
-    searches: list[str] = []
-    with contextlib.suppress(OSError), open("/etc/resolv.conf", encoding="utf-8") as lines:
-        searches = search_domains(lines)
-    return Dns(options.cluster_dns, options.cluster_domain, searches)
+    """What the pods' resolvers are told; the node's own file is read once. Raises Fatal."""
+    try:
+        lines = options.resolv_conf.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        if options.resolv_conf != RESOLV_CONF:
+            why = f"cannot read --resolv-conf={options.resolv_conf}: {error.strerror}"
+            raise daemon.Fatal(f"{why}: give the file with this node's name servers") from None
+        lines = []
+    return Dns(options.cluster_dns, options.cluster_domain, dns.parse(lines))

@@ -7,15 +7,16 @@ The hash of a container covers its name and image, which is all that may change 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 from kube.api.core import Container, Pod
+from kube.kubelet.configuration import ConfigError
 from kube.kubelet.environment import expand
 from kube.kubelet.resources import container_resources
 from kube.kubelet.runtime import (
     ContainerConfig,
     Mount,
+    Pid,
     PodId,
     PortMapping,
     SandboxConfig,
@@ -23,17 +24,8 @@ from kube.kubelet.runtime import (
 )
 
 DEFAULT_GRACE = 30
-MAX_SEARCHES = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Dns:
-    """Where pods find names."""
-
-    servers: Sequence[str] = ()
-    """The cluster's DNS; none: pods use the node's."""
-    domain: str = ""
-    host_searches: Sequence[str] = ()
+MAX_HOSTNAME, MAX_FQDN = 63, 64
+"""Characters of a name of the pod's kernel: of one label, and of a name with its domain."""
 
 
 def pod_id(pod: Pod) -> PodId:
@@ -73,9 +65,25 @@ def sidecars(pod: Pod) -> list[Container]:
     return [container for container in pod.spec.initContainers if is_sidecar(container)]
 
 
-def hostname(pod: Pod) -> str:
-    """The pod's host name: its own choice or its name, cut to what the kernel takes."""
-    return (pod.spec.hostname or pod.name)[:63].rstrip("-.")
+def names(pod: Pod, cluster_domain: str) -> tuple[str, str]:
+    """The pod's host name, its own choice or its name, cut to what the kernel takes; and its domain, if it has one."""
+    host = (pod.spec.hostname or pod.name)[:MAX_HOSTNAME].rstrip("-.")
+    domain = f"{pod.spec.subdomain}.{pod.namespace}.svc.{cluster_domain}" if pod.spec.subdomain else ""
+    return host, domain
+
+
+def hostname(pod: Pod, cluster_domain: str) -> str:
+    """What the pod's kernel calls itself. Raises ConfigError when it is to be longer than a kernel can say."""
+    host, domain = names(pod, cluster_domain)
+    if not pod.spec.setHostnameAsFQDN or not domain:
+        return host
+    full = f"{host}.{domain}"
+    if len(full) > MAX_FQDN:
+        raise ConfigError(
+            f"failed to construct FQDN from pod hostname and cluster domain, FQDN {full} is too long "
+            f"({MAX_FQDN} characters is the max, {len(full)} characters requested)"
+        )
+    return full
 
 
 def port_mappings(pod: Pod) -> list[PortMapping]:
@@ -90,22 +98,18 @@ def port_mappings(pod: Pod) -> list[PortMapping]:
     ]
 
 
-def sandbox_config(pod: Pod, attempt: int, image: str, dns: Dns) -> SandboxConfig:
-    """The sandbox of a pod."""
-    servers, searches, options = dns_of(pod, dns)
+def sandbox_config(pod: Pod, attempt: int, image: str, cluster_domain: str) -> SandboxConfig:
+    """The sandbox of a pod. Raises ConfigError."""
     return SandboxConfig(
         pod=pod_id(pod),
         attempt=attempt,
-        hostname="" if pod.spec.hostNetwork else hostname(pod),
+        hostname="" if pod.spec.hostNetwork else hostname(pod, cluster_domain),
         image=image,
         host_network=pod.spec.hostNetwork,
+        host_pid=pod.spec.hostPID,
+        host_ipc=pod.spec.hostIPC,
         ports=port_mappings(pod),
-        dns_servers=servers,
-        dns_searches=searches,
-        dns_options=options,
-        sysctls={s.name.replace("/", "."): s.value for s in rights.sysctls}
-        if (rights := pod.spec.securityContext)
-        else {},
+        sysctls=sysctls(pod),
     )
 
 
@@ -113,28 +117,6 @@ def sysctls(pod: Pod) -> dict[str, str]:
     """The kernel parameters of the pod's own namespaces; `/` in a name is the same as `.`."""
     rights = pod.spec.securityContext
     return {sysctl.name.replace("/", "."): sysctl.value for sysctl in rights.sysctls} if rights else {}
-
-
-def dns_of(pod: Pod, dns: Dns) -> tuple[list[str], list[str], list[str]]:
-    """Servers, searches and options of a pod's resolver; all empty: the node's own."""
-    policy = pod.spec.dnsPolicy or "ClusterFirst"
-    if policy == "ClusterFirst" and pod.spec.hostNetwork:
-        policy = "Default"
-    servers: list[str] = []
-    searches: list[str] = []
-    options: list[str] = []
-    if policy in ("ClusterFirst", "ClusterFirstWithHostNet") and dns.servers:
-        servers, options = list(dns.servers), ["ndots:5"]
-        if dns.domain:
-            searches = [f"{pod.namespace}.svc.{dns.domain}", f"svc.{dns.domain}", dns.domain]
-        searches += dns.host_searches
-    if (own := pod.spec.dnsConfig) is not None:
-        servers += own.nameservers
-        searches += own.searches
-        chosen = {o.name for o in own.options}
-        options = [o for o in options if o.partition(":")[0] not in chosen]
-        options += [o.name if o.value is None else f"{o.name}:{o.value}" for o in own.options]
-    return list(dict.fromkeys(servers)), list(dict.fromkeys(searches))[:MAX_SEARCHES], options
 
 
 def container_config(
@@ -165,15 +147,7 @@ def container_config(
         stdin=container.stdin,
         stdin_once=container.stdinOnce,
         security=security,
+        pid=Pid.NODE if pod.spec.hostPID else Pid.POD if pod.spec.shareProcessNamespace else Pid.OWN,
+        host_ipc=pod.spec.hostIPC,
         grace_period=DEFAULT_GRACE if grace is None else grace,
     )
-
-
-def search_domains(resolv_conf: Iterable[str]) -> list[str]:
-    """The search list of a resolv.conf; the last `search` or `domain` line counts."""
-    found: list[str] = []
-    for line in resolv_conf:
-        words = line.split()
-        if words and words[0] in ("search", "domain"):
-            found = words[1:]
-    return found

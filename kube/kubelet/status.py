@@ -67,6 +67,7 @@ def compute(
         # Not yet: whoever sees a pod that has ended may count on what it held being free.
         phase = previous.phase or "Pending"
     status.phase = phase
+    status.observedGeneration = pod.metadata.generation
     status.initContainerStatuses = inits
     status.containerStatuses = sorted(statuses, key=lambda s: s.name)
     status.qosClass = pod.status.qosClass or previous.qosClass or qos_class(pod)

@@ -21,6 +21,7 @@ class PodStrategy(Strategy):
     """Pods."""
 
     returns_deleted = True
+    counts_generations = True
 
     def __init__(self, resource: Resource, priorities: Priorities, limits: LimitRanger) -> None:
         super().__init__(resource)
@@ -33,6 +34,7 @@ class PodStrategy(Strategy):
         self._priorities.admit(obj)
 
     def prepare_create(self, obj: Pod) -> None:
+        super().prepare_create(obj)
         obj.status = PodStatus(phase="Pending", qosClass=qos_class(obj))
 
     def prepare_status(self, new: Pod, old: Pod) -> None:

@@ -117,15 +117,6 @@ async def test_a_host_port_leads_to_the_pod_while_it_runs(runtime: DockerRuntime
     await runtime.run_sandbox(SandboxConfig(other, ports=ports))
 
 
-async def test_a_pod_resolves_by_the_servers_it_is_given(runtime: DockerRuntime) -> None:
-    pod = new_pod()
-    config = SandboxConfig(pod, dns_servers=["10.96.0.10"], dns_searches=["svc.cluster.local"], dns_options=["ndots:5"])
-    box = await runtime.run_sandbox(config)
-    said = await output(runtime, running(box, "cat /etc/resolv.conf"), box.id)
-    assert "search svc.cluster.local" in said
-    assert "ndots:5" in said
-
-
 # What a container is given.
 
 

@@ -79,9 +79,9 @@ def test_a_header_stays_small() -> None:
 
 async def test_the_warning_is_in_the_answer_to_every_write_of_the_object(http: httpx.AsyncClient) -> None:
     pods = "/api/v1/namespaces/default/pods"
-    body = {"metadata": {"name": "p"}, "spec": {"containers": [CONTAINER], "hostPID": True}}
+    body = {"metadata": {"name": "p"}, "spec": {"containers": [CONTAINER], "hostUsers": False}}
     made = await http.post(pods, json=body)
-    expected = '299 - "spec.hostPID: stored, but nothing here acts on it yet"'
+    expected = '299 - "spec.hostUsers=false: stored, but nothing here acts on it yet"'
     assert made.headers.get_list("warning") == [expected]
     assert (await http.put(f"{pods}/p", json=made.json())).headers.get_list("warning") == [expected]
     merge = {"content-type": "application/merge-patch+json"}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kube.kubelet import docker_objects as objects
-from kube.kubelet.runtime import ContainerConfig, Mount, PodId, PortMapping, Resources, SandboxConfig, State
+from kube.kubelet.runtime import ContainerConfig, Mount, Pid, PodId, PortMapping, Resources, SandboxConfig, State
 
 POD = PodId("default", "web-1", "u-1")
 CREATED = "2026-11-22T21:44:25.123456789Z"
@@ -31,12 +31,11 @@ def container(lowest_score: int = -1000, **config: Any) -> dict[str, Any]:
 
 
 def test_a_sandbox_is_on_the_pod_network_and_lets_others_share_its_ipc() -> None:
-    request = sandbox(hostname="web-1", dns_servers=["10.96.0.10"], dns_searches=["local"], dns_options=["ndots:5"])
+    request = sandbox(hostname="web-1")
     assert request["name"] == "k8s_POD_web-1_default_u-1_0"
     assert request["Hostname"] == "web-1"
     host = request["HostConfig"]
     assert (host["NetworkMode"], host["IpcMode"], host["OomScoreAdj"]) == ("pods", "shareable", -998)
-    assert (host["Dns"], host["DnsSearch"], host["DnsOptions"]) == (["10.96.0.10"], ["local"], ["ndots:5"])
     assert "PortBindings" not in host
 
 
@@ -45,6 +44,15 @@ def test_a_sandbox_in_the_hosts_network_has_neither_hostname_nor_ports() -> None
     assert request["HostConfig"]["NetworkMode"] == "host"
     assert "Hostname" not in request
     assert "PortBindings" not in request["HostConfig"]
+
+
+def test_a_pod_in_the_nodes_namespaces() -> None:
+    host = sandbox(host_pid=True, host_ipc=True)["HostConfig"]
+    assert (host["PidMode"], host["IpcMode"]) == ("host", "host")
+    inside = container(pid=Pid.NODE, host_ipc=True)["HostConfig"]
+    assert (inside["PidMode"], inside["IpcMode"], inside["NetworkMode"]) == ("host", "host", "container:box")
+    assert container(pid=Pid.POD)["HostConfig"]["PidMode"] == "container:box"
+    assert container()["HostConfig"]["PidMode"] == ""
 
 
 def test_host_ports_are_published_for_their_address_and_protocol() -> None:

@@ -11,7 +11,7 @@ import pytest
 from kube.api import errors
 from kube.api.core import Pod
 from kube.kubelet.fake import Program
-from kube.kubelet.probes import Answer
+from kube.kubelet.prober import Answer
 from kube.kubelet.runtime import EngineUnavailable, RuntimeFailure, State
 from tests.kubelet_node import HOST_IP, FakeNode, condition, container, is_ready
 
@@ -95,6 +95,21 @@ def restarted(times: int) -> Callable[[Pod], bool]:
 
 def ready_again(times: int) -> Callable[[Pod], bool]:
     return lambda pod: restarted(times)(pod) and is_ready(pod)
+
+
+async def test_a_restarted_kubelet_does_not_forget_a_crash_loop(node: FakeNode) -> None:
+    node.runtime.programs[("crash",)] = Program(exit_code=3)
+    await node.create("web", container(command=["crash"]))
+    await node.until_runtime(has_started(node, 4))  # at once, after 10 s, after 20 s
+    await node.kill_kubelet()
+    node.start_kubelet()
+    begin = time()
+    pod = await node.until(lambda p: p.status.containerStatuses[0].state.waiting is not None)
+    waiting = pod.status.containerStatuses[0].state.waiting
+    assert waiting is not None
+    assert waiting.message.startswith("back-off 40s restarting failed container")
+    await node.until_runtime(has_started(node, 5), within=100)
+    assert 39 < time() - begin < 41
 
 
 async def test_ten_good_minutes_are_forgiving(node: FakeNode) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from kube.api.core import Pod
 from kube.kubelet.fake import Program
-from kube.kubelet.probes import Answer
+from kube.kubelet.prober import Answer
 from kube.kubelet.runtime import ExecResult
 from kube.kubelet.termination import MAX_MESSAGE, TerminationLogs, shortened
 from tests.kubelet_node import FakeNode, condition, container, is_ready, make_pod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ from kube.kubelet.plan import plan, plan_end
 from kube.kubelet.pod_state import ImageState, PodMemory, Seen, Unhealthy, Waiting
 from kube.kubelet.runtime import State
 from tests.kubelet_node import container, make_pod
-from tests.unit.kubelet.seen import exited, running, sandbox, seen
+from tests.unit.kubelet.seen import NOON, exited, running, sandbox, seen
 
 NOW = 1000.0
 
@@ -274,3 +275,33 @@ def test_back_off_doubles_to_five_minutes_and_is_forgotten_after_ten_good_ones()
 @pytest.mark.parametrize(("seconds", "text"), [(10, "10s"), (80, "1m20s"), (300, "5m0s"), (3600, "1h0m0s")])
 def test_durations_are_printed_as_go_prints_them(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("pause", "left"),
+    [
+        pytest.param(0, 7, id="restarted at once: 10 s"),
+        pytest.param(11, 17, id="after 10 s: 20 s"),
+        pytest.param(21, 37, id="after 20 s: 40 s"),
+        pytest.param(162, 297, id="after 160 s: 300 s"),
+        pytest.param(305, 297, id="after 300 s: 300 s"),
+        pytest.param(4000, 297, id="after a kubelet was down for long: no more than 300 s"),
+    ],
+)
+def test_a_restarted_kubelet_goes_on_with_the_back_off(pause: int, left: int) -> None:
+    """The last attempt ran for 5 s and ended 3 s ago."""
+    start = NOON + timedelta(seconds=pause)
+    first = exited(POD, attempt=4, finished_at=NOON)
+    last = exited(POD, attempt=5, started_at=start, finished_at=start + timedelta(seconds=5))
+    remembered = memory("main")
+    remembered.adopt(seen(POD, first, last), NOW, start + timedelta(seconds=8))
+    found = plan(POD, seen(POD, first, last), remembered, NOW)
+    assert found.waiting["main"].reason == "CrashLoopBackOff"
+    assert found.wake_at is not None
+    assert round(found.wake_at - NOW) == left
+
+
+def test_what_has_never_been_restarted_has_no_back_off() -> None:
+    remembered = memory("main")
+    remembered.adopt(seen(POD, exited(POD)), NOW, NOON)
+    assert actions(POD, seen(POD, exited(POD)), remembered) == [Start("main", 1, "main-0")]

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
+import grpc
 import pytest
 from aiohttp import web
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from kube.api import core
 from kube.kubelet.fake import FakeRuntime
 from kube.kubelet.pod_state import Unhealthy
-from kube.kubelet.probes import Answer, Prober, Tally, port_number
+from kube.kubelet.prober import Answer, Prober, port_number
+from kube.kubelet.probes import Tally
 from kube.kubelet.runtime import ContainerConfig, ExecResult, PodId, SandboxConfig
-from kube.kubelet.status import Health
+from kube.kubelet.status import Health as Verdict
 from tests.kubelet_node import FakeNode, container, is_ready, make_pod
 
 
@@ -54,14 +58,18 @@ def test_a_port_that_is_none(port: int | str) -> None:
 
 
 @asynccontextmanager
-async def serving(status: int = 200, delay: float = 0.0) -> AsyncIterator[tuple[int, list[web.Request]]]:
+async def serving(
+    status: int = 200, delay: float = 0.0, location: str = "/end"
+) -> AsyncIterator[tuple[int, list[web.Request]]]:
     """A web server on loopback; its port, and the requests that it got."""
     requests: list[web.Request] = []
 
     async def handle(request: web.Request) -> web.Response:
         requests.append(request)
         await asyncio.sleep(delay)
-        return web.Response(status=status, text="hello", headers={"Location": "/elsewhere"} if status == 302 else {})
+        if 300 <= status < 399 and request.path != "/end":
+            return web.Response(status=status, headers={"Location": location})
+        return web.Response(status=status if status not in (301, 302) else 200, text="hello")
 
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", handle)
@@ -99,11 +107,31 @@ async def test_an_http_probe_looks_at_the_status(prober: Prober, status: int, go
         assert answer.message == f"HTTP probe failed with statuscode: {status}"
 
 
+@pytest.mark.parametrize(
+    ("location", "answer", "asked"),
+    [
+        pytest.param("/end", Answer(True, "hello"), 2, id="to another page"),
+        pytest.param("http://example.com/", Answer(True, ""), 1, id="to another host: that is answer enough"),
+        pytest.param("/x", Answer(False, "stopped after 10 redirects"), 10, id="in a circle"),
+    ],
+)
+async def test_an_http_probe_follows_redirects_to_its_own_host(
+    prober: Prober, location: str, answer: Answer, asked: int
+) -> None:
+    async with serving(302, location=location) as (port, requests):
+        found = await ask(prober, {"httpGet": {"port": port, "path": "/x"}})
+    assert (found.success, len(requests)) == (answer.success, asked)
+    assert found.message.endswith(answer.message)
+
+
 async def test_an_http_probe_sends_the_headers_that_it_is_given(prober: Prober) -> None:
     async with serving() as (port, requests):
-        headers = [{"name": "Host", "value": "example.com"}, {"name": "X-A", "value": "b"}]
+        given = [("Host", "example.com"), ("X-A", "b"), ("X-A", "c"), ("user-agent", "me")]
+        headers = [{"name": name, "value": value} for name, value in given]
         await ask(prober, {"httpGet": {"port": port, "path": "x", "httpHeaders": headers}})
-    assert (requests[0].host, requests[0].headers["X-A"], requests[0].path) == ("example.com", "b", "/x")
+    found = requests[0]
+    assert (found.host, found.headers.getall("X-A"), found.path) == ("example.com", ["b", "c"], "/x")
+    assert found.headers.getall("User-Agent") == ["me"]
 
 
 async def test_an_answer_that_comes_too_late_is_a_failure(prober: Prober) -> None:
@@ -126,6 +154,51 @@ async def test_a_tcp_probe_is_content_with_a_connection(prober: Prober) -> None:
     async with serving() as (port, requests):
         assert (await ask(prober, {"tcpSocket": {"port": port}})).success
     assert not requests
+
+
+class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it comes without types
+    """Knows two services."""
+
+    async def Check(self, request: Any, context: Any) -> Any:  # as the service calls it
+        if request.service == "slow":
+            await asyncio.sleep(60)
+        states = {"": "SERVING", "broken": "NOT_SERVING"}
+        if request.service not in states:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
+        return health_pb2.HealthCheckResponse(status=states[request.service])
+
+
+@pytest.mark.parametrize(
+    ("service", "good", "message"),
+    [
+        ("", True, "service healthy"),
+        ("broken", False, 'service unhealthy (responded with "NOT_SERVING")'),
+        ("none", False, "error: health rpc failed: rpc error: code = NOT_FOUND desc = unknown service"),
+        ("slow", False, "timeout: health rpc did not complete within 1s"),
+    ],
+)
+async def test_a_grpc_probe_asks_the_health_service(prober: Prober, service: str, good: bool, message: str) -> None:
+    server = grpc.aio.server()
+    health_pb2_grpc.add_HealthServicer_to_server(Health(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        assert await ask(prober, {"grpc": {"port": port, "service": service}}) == Answer(good, message)
+    finally:
+        await server.stop(None)
+
+
+async def test_a_grpc_probe_of_who_does_not_serve_it_says_so(prober: Prober) -> None:
+    server = grpc.aio.server()
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    answer = await ask(prober, {"grpc": {"port": port}})
+    await server.stop(None)
+    assert answer.success is False
+    assert "does not implement the grpc health protocol" in answer.message
+    answer = await ask(prober, {"grpc": {"port": port}})
+    assert answer.success is False
+    assert answer.message.startswith(f'error: failed to connect service at "127.0.0.1:{port}": ')
 
 
 async def test_a_probe_of_a_port_that_is_none_is_an_error_and_no_failure(prober: Prober) -> None:
@@ -196,5 +269,5 @@ async def test_probes_end_with_their_container(node: FakeNode) -> None:
 
 
 def test_health_and_verdicts_are_values() -> None:
-    assert Health() == Health(ready=True, started=True)
+    assert Verdict() == Verdict(ready=True, started=True)
     assert Unhealthy("liveness") == Unhealthy("liveness", None)

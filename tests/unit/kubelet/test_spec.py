@@ -7,17 +7,16 @@ from typing import Any
 import pytest
 
 from kube.api.qos import qos_class
+from kube.kubelet.configuration import ConfigError
 from kube.kubelet.resources import container_resources, oom_score_adj, quota, shares
-from kube.kubelet.runtime import ContainerConfig, Mount, PortMapping, Security
+from kube.kubelet.runtime import ContainerConfig, Mount, Pid, PortMapping, Security
 from kube.kubelet.spec import (
-    Dns,
     container_config,
     container_hash,
-    dns_of,
     hostname,
+    names,
     port_mappings,
     sandbox_config,
-    search_domains,
 )
 from tests.kubelet_node import container, make_pod
 
@@ -116,33 +115,25 @@ def test_host_ports_are_published_but_on_the_host_network() -> None:
     [("web", {}, "web"), ("web", {"hostname": "other"}, "other"), ("a" * 62 + ".b", {}, "a" * 62)],
 )
 def test_the_host_name(name: str, spec: dict[str, Any], expected: str) -> None:
-    assert hostname(make_pod(name, **spec)) == expected
-    assert sandbox_config(make_pod(name, **spec), 0, "kube/pause", Dns()).hostname == expected
+    assert names(make_pod(name, **spec), "cluster.local") == (expected, "")
+    assert sandbox_config(make_pod(name, **spec), 0, "kube/pause", "cluster.local").hostname == expected
 
 
-CLUSTER = Dns(("10.96.0.10",), "cluster.local", ("corp.example",))
-SEARCHES = ["default.svc.cluster.local", "svc.cluster.local", "cluster.local", "corp.example"]
+def test_a_pod_with_a_subdomain_has_a_name_in_the_cluster() -> None:
+    pod = make_pod("web", subdomain="shop", hostname="one")
+    assert names(pod, "cluster.local") == ("one", "shop.default.svc.cluster.local")
+    assert hostname(pod, "cluster.local") == "one"
+    pod.spec.setHostnameAsFQDN = True
+    assert hostname(pod, "cluster.local") == "one.shop.default.svc.cluster.local"
+    pod.spec.hostname = "a" * 40
+    with pytest.raises(ConfigError, match=r"is too long \(64 characters is the max, 71 characters requested\)"):
+        hostname(pod, "cluster.local")
 
 
 @pytest.mark.parametrize(
-    ("spec", "dns", "expected"),
-    [
-        pytest.param({}, CLUSTER, (["10.96.0.10"], SEARCHES, ["ndots:5"]), id="ClusterFirst is the default"),
-        pytest.param({}, Dns(), ([], [], []), id="without a cluster DNS: the node's"),
-        pytest.param({"dnsPolicy": "Default"}, CLUSTER, ([], [], []), id="Default: the node's"),
-        pytest.param({"hostNetwork": True}, CLUSTER, ([], [], []), id="ClusterFirst on the host network: the node's"),
-        pytest.param({"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"}, CLUSTER,
-                     (["10.96.0.10"], SEARCHES, ["ndots:5"]), id="ClusterFirstWithHostNet"),
-        pytest.param({"dnsPolicy": "None", "dnsConfig": {"nameservers": ["1.1.1.1"], "searches": ["x"]}}, CLUSTER,
-                     (["1.1.1.1"], ["x"], []), id="None: only the pod's own"),
-        pytest.param({"dnsConfig": {"nameservers": ["1.1.1.1"], "options": [{"name": "ndots", "value": "2"},
-                                                                          {"name": "edns0"}]}}, CLUSTER,
-                     (["10.96.0.10", "1.1.1.1"], SEARCHES, ["ndots:2", "edns0"]), id="added to the cluster's"),
-    ],
-)  # fmt: skip
-def test_where_names_are_found(spec: dict[str, Any], dns: Dns, expected: tuple[list[str], ...]) -> None:
-    assert dns_of(make_pod(**spec), dns) == expected
-
-
-def test_the_last_search_line_counts() -> None:
-    assert search_domains(["nameserver 1.1.1.1", "domain a.b", "search c d", "# search x"]) == ["c", "d"]
+    ("spec", "pid"),
+    [({}, Pid.OWN), ({"shareProcessNamespace": True}, Pid.POD), ({"hostPID": True}, Pid.NODE)],
+)
+def test_whose_processes_it_sees(spec: dict[str, Any], pid: Pid) -> None:
+    assert config({}, **spec).pid is pid
+    assert sandbox_config(make_pod(**spec), 0, "kube/pause", "").host_pid is (pid is Pid.NODE)
