@@ -380,7 +380,7 @@ async def test_internal_traffic_policy_local_stays_on_the_node(network: Network)
 async def test_an_external_ip_is_served(network: Network) -> None:
     network.service("external", "10.96.0.140", [HTTP], externalIPs=["198.51.100.78"])
     network.endpoints("external", "abc", [TARGET])
-    network.wait_for_rule("-d 198.51.100.78/32")
+    wait_for(lambda: "-d 198.51.100.78/32" in network.nat(), "the external IP is served")
     network.wait_for_sync()
     network.outside.run("ip", "route", "replace", "198.51.100.78/32", "via", "198.51.100.10")
     for source in (network.client, network.node, network.outside):
