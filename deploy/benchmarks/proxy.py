@@ -43,6 +43,11 @@ def bench() -> None:
             node.one_service()
             node.start_proxy(mode)
             traffic(node, mode)
+    size()
+
+
+def size() -> None:
+    """What many services cost: in the mode iptables, with whichever back end the machine has."""
     with Node() as node:
         node.start_etcd()
         idle = node.start_proxy("iptables")

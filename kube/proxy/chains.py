@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from functools import lru_cache
 
 from kube.proxy.services import Backend, ServicePort
 
@@ -70,5 +71,6 @@ def of_backend(service: ServicePort, backend: Backend) -> str:
     return BACKEND + _hash(f"{service.name}{service.protocol.lower()}{backend}")
 
 
+@lru_cache(maxsize=16384)
 def _hash(text: str) -> str:
     return base64.b32encode(hashlib.sha256(text.encode()).digest()).decode()[:16]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from kube.proxy import chains, rules
@@ -45,6 +45,8 @@ class KernelMode:
         self._node = node
         self._health = health
         self._network = network
+        self._changed: set[str] = set()
+        """Services that are to be looked at again."""
         self._routes: dict[ServicePortName, Route] = {}
         self._rules: dict[ServicePortName, ServiceRules] = {}
         self._written: dict[ServicePortName, Route] | None = None
@@ -52,22 +54,24 @@ class KernelMode:
         self._seen_near: set[str] = set()
 
     def update(self, key: str) -> None:
-        ports, gone = self.services.update(key)
-        for name in gone:
-            del self._routes[name], self._rules[name]
-        for name, port in ports.items():
-            now = route(port, self.services.endpoints(name), self._node)
-            if self._routes.get(name) != now:
-                self._routes[name] = now
-                self._rules[name] = rules.of_route(now, self._settings)
+        self._changed.add(key)  # a service and its endpoints often change together, and all of them at the start
 
-    @property
-    def routes(self) -> Iterable[Route]:
-        """All service ports with those who take their traffic."""
-        return self._routes.values()
+    def _follow(self) -> None:
+        """Make the rules of what has changed."""
+        changed, self._changed = self._changed, set()
+        for key in changed:
+            ports, gone = self.services.update(key)
+            for name in gone:
+                del self._routes[name], self._rules[name]
+            for name, port in ports.items():
+                now = route(port, self.services.endpoints(name), self._node)
+                if self._routes.get(name) != now:
+                    self._routes[name] = now
+                    self._rules[name] = rules.of_route(now, self._settings)
 
     def tables(self) -> tuple[Table, ...]:
         """What the kernel is to have."""
+        self._follow()
         return rules.iptables((self._rules[name] for name in sorted(self._rules)), self._settings, self._near())
 
     def _near(self) -> set[str]:
@@ -75,6 +79,7 @@ class KernelMode:
         return {ip for route in self._routes.values() for ip in route.near}
 
     async def sync(self, *, resync: bool) -> None:
+        self._follow()
         if resync:
             found = await self._iptables.read()
             if self._written is None:

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import IPv4Network
 
 from kube.proxy import chains, tree
@@ -166,7 +167,7 @@ def _mark_outsiders(service: ServicePort, settings: Settings) -> list[str]:
     if settings.masquerade_all:
         source = ""
     elif settings.cluster_cidr is not None:
-        source = f"! -s {settings.cluster_cidr} "
+        source = f"! -s {_text(settings.cluster_cidr)} "
     else:
         return []
     to = f"-d {service.cluster_ip}/32 {_match(service, service.port, 'cluster IP')}"
@@ -368,6 +369,9 @@ def _match(service: ServicePort, port: int, why: str = "", more: str = "") -> st
 
 def _comment(service: ServicePort, before: str, after: str) -> str:
     return f"-m comment --comment {_quoted(f'{before} {service.name} {after}'.strip())} "
+
+
+_text = lru_cache(maxsize=16)(str)
 
 
 def _named(service: ServicePort, backend: Backend) -> str:

@@ -22,6 +22,7 @@ from kube.proxy import explain, rules, tables
 from kube.proxy.health import HealthChecks
 from kube.proxy.iptables import Iptables, IptablesFailed
 from kube.proxy.kernel import KernelMode
+from kube.proxy.lean import LeanSources
 from kube.proxy.node import NodeNetwork
 from kube.proxy.options import Options
 from kube.proxy.proxier import Proxier
@@ -54,7 +55,7 @@ async def serve(options: Options) -> None:
     await _check_iptables(iptables)
     _allow_many_connections()
     async with flags.connect(options.client, user_agent="kube-proxy") as (_client, sources):
-        informers = Informers(sources)
+        informers = Informers(LeanSources(sources))
         services, endpoints = informers.of(core.Service), informers.of(core.Endpoints)
         health = HealthChecks()
         proxier = Proxier(
@@ -123,7 +124,7 @@ async def cleanup() -> None:
 async def present(options: Options) -> tuple[tables.Table, ...]:
     """The rules for the services there are now. Userspace's local ports are made up: a running proxy has its own."""
     async with flags.connect(options.client, user_agent="kube-proxy") as (_client, sources):
-        informers = Informers(sources)
+        informers = Informers(LeanSources(sources))
         services, endpoints = informers.of(core.Service), informers.of(core.Endpoints)
         following = asyncio.ensure_future(informers.run())
         try:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network
 from typing import NamedTuple
 
 from kube.api import core
@@ -163,7 +164,7 @@ def _networks(ranges: Iterable[str]) -> tuple[str, ...]:
 def _is_ipv4(address: str) -> bool:
     """Whether rules can be made of it: one object that is wrong must not keep the others from being served."""
     try:
-        IPv4Address(address)
-    except ValueError:
+        socket.inet_pton(socket.AF_INET, address)
+    except OSError:
         return False
     return True
