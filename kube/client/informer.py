@@ -61,6 +61,8 @@ class Informer(Generic[T]):
         self._by_namespace: dict[str, dict[str, T]] = {}
         self._indexes: dict[str, _Index[T]] = {}
         self._handlers: list[Handler[T]] = []
+        self.transform: Callable[[T], T] = _as_it_is
+        """What is kept of each object, set before `run`: caches of many objects may leave out what nobody reads."""
         self._has_synced = asyncio.Event()
 
     # Reading
@@ -203,6 +205,8 @@ class Informer(Generic[T]):
     def _set(self, key: str, new: T | None) -> None:
         """Change the cache, then tell."""
         old = self._objects.pop(key, None)
+        if new is not None:
+            new = self.transform(new)
         for index in self._indexes.values():
             if old is not None:
                 index.remove(key)
@@ -218,6 +222,10 @@ class Informer(Generic[T]):
                 del self._by_namespace[old.namespace]
         for handler in self._handlers:
             handler(old, new)
+
+
+def _as_it_is(obj: T) -> T:
+    return obj
 
 
 class _Index(Generic[T]):

@@ -42,7 +42,7 @@ class Decisions:
     """The last decisions about each of the pods that were decided about last."""
 
     def __init__(self) -> None:
-        self._of: OrderedDict[str, deque[tuple[datetime, PodInfo, Choice | None, str, str]]] = OrderedDict()
+        self._of: OrderedDict[str, deque[tuple[datetime, str, Choice | None, str, str]]] = OrderedDict()
 
     def chosen(self, pod: PodInfo, choice: Choice) -> None:
         self._remember(pod, choice, "", "")
@@ -53,19 +53,14 @@ class Decisions:
     def of(self, key: str) -> list[Decision]:
         """Those about one pod, the latest last."""
         found = []
-        for at, pod, choice, message, nominated in self._of.get(key, ()):
+        for at, uid, choice, message, nominated in self._of.get(key, ()):
             time = at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
             if choice is None:
-                found.append(Decision(time, pod.uid, "", message, nominated=nominated))
+                found.append(Decision(time, uid, "", message, nominated=nominated))
             else:
                 said = f"assigned to {choice.node}"
-                found.append(Decision(time, pod.uid, choice.node, said, choice.score, choice.fitting, choice.best))
+                found.append(Decision(time, uid, choice.node, said, choice.score, choice.fitting, choice.best))
         return found
-
-    def pod(self, key: str) -> PodInfo | None:
-        """The pod as it was when it was last decided about."""
-        decisions = self._of.get(key)
-        return decisions[-1][1] if decisions else None
 
     def _remember(self, pod: PodInfo, choice: Choice | None, message: str, nominated: str) -> None:
         known = self._of.get(pod.key)
@@ -73,7 +68,7 @@ class Decisions:
             known = self._of[pod.key] = deque(maxlen=DECISIONS_REMEMBERED)
             if len(self._of) > PODS_REMEMBERED:
                 self._of.popitem(last=False)
-        known.append((datetime.now(UTC), pod, choice, message, nominated))
+        known.append((datetime.now(UTC), pod.uid, choice, message, nominated))
 
 
 @dataclass(slots=True)

@@ -27,7 +27,7 @@ from kube.scheduler.configuration import Settings
 from kube.scheduler.eventhandlers import DEFAULT_SCHEDULER, EventHandlers, SpreadSelectors
 from kube.scheduler.options import Options
 from kube.scheduler.plugins import Context
-from kube.scheduler.podinfo import PodInfo
+from kube.scheduler.podinfo import PodInfo, slimmed
 from kube.scheduler.preemption import Preemption
 from kube.scheduler.queue import SchedulingQueue
 from kube.scheduler.reporter import Reporter
@@ -110,6 +110,7 @@ def build(
     context = Context(cache, selectors.of, selectors.of_services, claims.get, volumes.get, classes.get)
     algorithm = Algorithm(cache, settings.profiles(context), seed)
     queue.fits = algorithm.could_go
+    informers.of(Pod).transform = slimmed
     EventHandlers(cache, queue, algorithm.profiles).watch(informers)
     metrics.watch(queue)
     preemption = Preemption(cache, algorithm, informers.of(resources.POD_DISRUPTION_BUDGETS.model).list)
@@ -144,7 +145,7 @@ def explanation_of(parts: Parts) -> Callable[[web.Request], Awaitable[web.Respon
     async def answer(request: web.Request) -> web.Response:
         key = f"{request.match_info['namespace']}/{request.match_info['pod']}"
         waiting = parts.queue.pod(key)
-        pod = PodInfo.of(waiting) if waiting is not None else parts.cache.pod(key) or parts.decisions.pod(key)
+        pod = PodInfo.of(waiting) if waiting is not None else parts.cache.pod(key)
         if pod is None:
             raise web.HTTPNotFound(text=f"no pod {key} has a node or waits for one here\n")
         found, decisions = explain.explain(parts.cache, parts.algorithm, pod), parts.decisions.of(key)
