@@ -315,7 +315,7 @@ def auth_can_i(k: Kubectl) -> None:
 
 def auth_whoami(k: Kubectl) -> None:
     if k.version >= (1, 28):
-        assert "system:unsecured" in k.run("auth", "whoami")
+        assert "kubernetes-admin" in k.run("auth", "whoami")
     else:
         assert "not enabled" in k.run("auth", "whoami", fails=True)
 
