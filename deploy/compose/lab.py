@@ -7,23 +7,31 @@ import subprocess
 import time
 from collections.abc import Callable
 
-from deploy.cluster import engine, machine
+from deploy.cluster import engine, machine, pki
 from deploy.cluster.cluster import Cluster
 from deploy.cluster.example import request
 from deploy.cluster.settings import CHECKOUT, Settings
 from deploy.cluster.steps import Failed, Steps
 from deploy.compose import images
 from deploy.compose.compose import PROJECT, Compose, have_compose
+from kube import certificates
 
 RUN = CHECKOUT / ".run/lab"
-PORT = 18080
+PORT, SECURE_PORT = 18080, 16443
 """Where the host finds the apiservers, on loopback."""
 READY_SECONDS = 180.0
 OURS = f"label=com.docker.compose.project={PROJECT}"
 """The filter for what Compose made for the lab."""
-SETTINGS = Settings(run=RUN, apiserver_port=PORT, shared_etcd=False, node="kube-lab", pod_network="kube-lab")
+SETTINGS = Settings(
+    run=RUN,
+    apiserver_port=PORT,
+    secure_port=SECURE_PORT,
+    shared_etcd=False,
+    node="kube-lab",
+    pod_network="kube-lab",
+)
 """As for a cluster on one machine, of which the lab uses the supervisor of an engine that we have to start ourselves,
-the directory and the kubeconfig. No container or network of the host's engine has these names."""
+the directory, the keys and the kubeconfig. No container or network of the host's engine has these names."""
 
 
 def compose(verbosity: int = 0, log_format: str = "text") -> Compose:
@@ -32,6 +40,8 @@ def compose(verbosity: int = 0, log_format: str = "text") -> Compose:
         RUN,
         {
             "KUBE_LAB_PORT": str(PORT),
+            "KUBE_LAB_SECURE_PORT": str(SECURE_PORT),
+            "KUBE_LAB_PKI": str(SETTINGS.pki),
             "KUBE_LAB_IMAGES": str(RUN / "images"),
             "KUBE_LAB_VERBOSITY": str(verbosity),
             "KUBE_LAB_LOG_FORMAT": log_format,
@@ -60,6 +70,11 @@ def up(minions: int, verbosity: int, log_format: str) -> None:
         images.build(step, log / "image.log")
     with steps.step("images of pods") as step:
         images.save_for_minions(step, RUN / "images")
+    with steps.step("keys") as step:
+        pki.ensure(SETTINGS)
+        if not (key := SETTINGS.pki / "sa.key").exists():
+            certificates.make_key(key)
+        step.done(f"in {SETTINGS.pki}")
     project = compose(verbosity, log_format)
     services = project.with_minions(minions)
     with steps.step("containers") as step:
@@ -68,7 +83,7 @@ def up(minions: int, verbosity: int, log_format: str) -> None:
             if name not in services:
                 _docker("rm", "--force", container)
         step.done(f"{len(services)} run")
-    SETTINGS.write_kubeconfig()
+    pki.write_kubeconfig(SETTINGS)
     with steps.step("nodes") as step:
         wait_until(lambda: len(ready_nodes()) >= minions, f"fewer than {minions} nodes are Ready")
         step.done(f"{', '.join(ready_nodes())} Ready")

@@ -54,4 +54,4 @@ def test_all_data_is_in_volumes_that_have_names_so_that_they_are_found_and_remov
     for name, service in SERVICES.items():
         for volume in service.get("volumes", []):
             source = volume.partition(":")[0]
-            assert source in named or source.startswith("${KUBE_LAB_IMAGES"), f"{name}: {volume}"
+            assert source in named or source.startswith("${KUBE_LAB_"), f"{name}: {volume}"
