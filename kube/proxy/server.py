@@ -43,7 +43,8 @@ async def run(options: Options) -> None:
     elif options.render:
         print(tables.render(await present(options)), end="")  # noqa: T201  # this is what was asked for
     elif options.explain is not None:
-        told = explain.explain(await present(options), *options.explain, pods=options.cluster_cidr)
+        local = is_local(options.explain.ip)
+        told = explain.explain(await present(options), *options.explain, pods=options.cluster_cidr, local=local)
         print(told, end="")  # noqa: T201  # likewise
     else:
         await serve(options)
@@ -140,6 +141,16 @@ async def present(options: Options) -> tuple[tables.Table, ...]:
             return next(ports)
 
         return chosen.tables(local_port) if isinstance(chosen, UserspaceMode) else chosen.tables()
+
+
+def is_local(ip: str) -> bool:
+    """Whether an address is one of this machine's: a socket can have it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.bind((ip, 0))
+        except OSError:
+            return False
+    return True
 
 
 async def _check_iptables(iptables: Iptables) -> None:

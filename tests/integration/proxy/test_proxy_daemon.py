@@ -131,6 +131,15 @@ async def test_render_prints_the_rules_and_changes_nothing(network: Network) -> 
     assert network.rules() == before
 
 
+@pytest.mark.modes("iptables")
+async def test_explain_says_where_a_packet_goes(network: Network) -> None:
+    done = network.proxy_command(f"--explain={WEB}:80")
+    assert done.returncode == 0, done.stderr
+    assert "from a pod (10.244.0.0/16)\n  default/web:http cluster IP: KUBE-SERVICES > KUBE-SVC-" in done.stdout
+    assert "1 in 3   10.244.0.12:80        sees the client's own address" in done.stdout
+    assert "refused" in network.proxy_command("--explain=10.96.77.77:53/udp").stdout
+
+
 async def test_its_metrics_have_upstreams_names(network: Network) -> None:
     metrics = network.healthz("/metrics")
     for name in (
