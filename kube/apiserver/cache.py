@@ -240,8 +240,8 @@ class Cache:
         self.replaying = asyncio.Lock()
         self.ready = asyncio.Event()
         self._progress: list[tuple[int, asyncio.Future[None]]] = []
-        self._probe: asyncio.Task[int] | None = None
-        self._next_probe: asyncio.Task[int] | None = None
+        self._askers: list[asyncio.Future[int]] = []
+        self._probing: asyncio.Task[None] | None = None
 
     @property
     def waiting(self) -> int:
@@ -276,27 +276,39 @@ class Cache:
                                                "retryAfterSeconds": 1}) from None  # fmt: skip
 
     async def _current_revision(self) -> int:
-        """The store's revision, from a probe that began after this call did."""
-        running = self._probe
-        if running is None or running.done():
-            probe = self._probe = asyncio.create_task(self._ask())
-        else:
-            if self._next_probe is None:
-                self._next_probe = asyncio.create_task(self._ask_after(running))
-            probe = self._next_probe
-        # A caller that is cancelled must not take the probe of the others along.
-        return await asyncio.shield(probe)
+        """The store's revision, from a probe that began after this call did: one for all who ask meanwhile."""
+        # A future for each: a caller that is cancelled must not take the others' along.
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._askers.append(future)
+        if self._probing is None:
+            self._probing = asyncio.create_task(self._probe())
+        return await future
 
-    async def _ask(self) -> int:
-        return await self.store.revision()
-
-    async def _ask_after(self, running: asyncio.Task[int]) -> int:
-        await asyncio.wait([running])
-        self._probe, self._next_probe = self._next_probe, None
-        if not running.cancelled() and isinstance(error := running.exception(), Unavailable):
-            # Nobody waits for two time-outs.
-            raise Unavailable(str(error))
-        return await self.store.revision()
+    async def _probe(self) -> None:
+        """Ask the store, again and again, for all who have asked by then."""
+        asked: list[asyncio.Future[int]] = []
+        try:
+            while True:
+                # Requests that were read from their connections together begin one after the other: wait for the last.
+                await asyncio.sleep(0)
+                asked, self._askers = self._askers, []
+                if not asked:
+                    return
+                revision = await self.store.revision()
+                for future in asked:
+                    if not future.done():
+                        future.set_result(revision)
+        except Unavailable as error:
+            # Those who came meanwhile are told, too: nobody waits for two time-outs.
+            for future in asked + self._askers:
+                if not future.done():
+                    future.set_exception(Unavailable(str(error)))
+            self._askers = []
+        finally:
+            self._probing = None
+            # Only if it ended as it should not: nobody waits for what does not come.
+            for future in asked + self._askers:
+                future.cancel()
 
     def cache_of(self, key: str) -> ResourceCache | None:
         """Of which resource a key of the store is; None if of none."""
