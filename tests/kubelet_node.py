@@ -251,13 +251,14 @@ class TestNode(Generic[R]):
         pods, services = informers.bound_pods(self.name), informers.of(Service)
         statuses = StatusManager(self.api)
         self.services = services.list
-        host = Host(
+        self.volumes, self.token_manager = Volumes(self.root), TokenManager(self.api)
+        self.host = host = Host(
             runtime=self.runtime,
             statuses=statuses,
             recorder=self.recorder,
             images=Images(self.runtime, self.configuration),
             prober=self.prober,
-            volumes=VolumeManager(Volumes(self.root), self.configuration, TokenManager(self.api)),
+            volumes=VolumeManager(self.volumes, self.configuration, self.token_manager),
             termination_logs=TerminationLogs(self.root),
             pod_files=PodFiles(self.root),
             services=services.list,

@@ -602,6 +602,14 @@ class RuntimeContract:
         with pytest.raises(RuntimeFailure, match="refused"):
             await runtime.port_forward(box.id, 81)
 
+    async def test_what_a_running_container_uses_is_measured(self, runtime: Runtime) -> None:
+        id = await start(runtime, await sandbox(runtime))
+        usage = await runtime.usage(id)
+        assert usage.cpu > 0
+        assert 0 < usage.memory <= usage.memory_usage
+        with pytest.raises(NoSuchContainer):
+            await runtime.usage("0" * 64)
+
     # Images.
 
     async def test_an_image_is_found_by_each_of_its_names(self, runtime: Runtime) -> None:

@@ -31,6 +31,7 @@ from kube.kubelet.runtime import (
     SandboxStatus,
     Security,
     State,
+    Usage,
     container_name,
     full_image_name,
     sandbox_name,
@@ -245,6 +246,22 @@ def image(inspected: Json) -> Image:
     names = [*(inspected.get("RepoTags") or ()), *(inspected.get("RepoDigests") or ())]
     size, user = inspected.get("Size") or 0, (inspected.get("Config") or {}).get("User") or ""
     return Image(inspected["Id"], [name for name in names if "<none>" not in name], size, user)
+
+
+def usage(stats: Json) -> Usage:
+    """What a container uses, from the engine's measurement, of either version of cgroups."""
+    memory, cpu = stats.get("memory_stats") or {}, stats.get("cpu_stats") or {}
+    detail, total = memory.get("stats") or {}, memory.get("usage") or 0
+    idle = detail.get("total_inactive_file", detail.get("inactive_file", 0))
+    return Usage(
+        cpu=(cpu.get("cpu_usage") or {}).get("total_usage") or 0,
+        memory=max(0, total - idle),
+        memory_usage=total,
+        rss=detail.get("total_rss", detail.get("anon", 0)),
+        page_faults=detail.get("total_pgfault", detail.get("pgfault", 0)),
+        major_page_faults=detail.get("total_pgmajfault", detail.get("pgmajfault", 0)),
+        pids=(stats.get("pids_stats") or {}).get("current") or 0,
+    )
 
 
 _FRACTION = re.compile(r"\.(\d{1,6})\d*")

@@ -37,6 +37,7 @@ from kube.kubelet.runtime import (
     SandboxConfig,
     SandboxStatus,
     State,
+    Usage,
     container_name,
     full_image_name,
     sandbox_name,
@@ -121,6 +122,8 @@ class FakeRuntime:
         """What a container's own process does with whoever is attached to it."""
         self.ports: dict[int, Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]] = {}
         """Who serves a connection to a port of any pod."""
+        self.usages: dict[str, Usage] = {}
+        """What containers use, by id."""
         self._connections: set[asyncio.Task[None]] = set()
         self.calls: deque[tuple[str, str]] = deque(maxlen=1000)
         """The latest calls that change something: the method, and the container's name."""
@@ -313,6 +316,12 @@ class FakeRuntime:
     async def remove_container(self, container_id: str) -> None:
         await self._enter("remove_container", self._name(container_id))
         self._remove(container_id)
+
+    async def usage(self, container_id: str) -> Usage:
+        await self._enter("usage")
+        if container_id not in self._sandboxes:
+            self._container(container_id)
+        return self.usages.get(container_id, Usage(cpu=1, memory=1, memory_usage=1, rss=1))
 
     async def exec(self, container_id: str, command: Sequence[str], timeout: float | None) -> ExecResult:
         await self._enter("exec")

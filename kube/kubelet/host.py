@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kube.api.core import Pod, PodStatus, Service
+from kube.kubelet.admission import Refusal
 from kube.kubelet.configuration import ConfigurationManager
 from kube.kubelet.dns import Dns
 from kube.kubelet.events import Recorder
@@ -47,6 +48,8 @@ class Host:
     dns: Dns = field(default_factory=Dns)
     memory_capacity: int = 0
     allocatable: dict[str, str] = field(default_factory=dict)
+    admit: Callable[[Pod], Refusal | None] = lambda pod: None
+    """Why the node has no room for a pod now."""
     seccomp_profiles: Path = Path("/var/lib/kubelet/seccomp")
     allowed_unsafe_sysctls: Sequence[str] = ()
     """Names, or beginnings of names that end in `*`."""

@@ -64,6 +64,10 @@ class Kubelet:
         """The workers, by uid of their pod."""
         return self._workers
 
+    def beside(self, pod: Pod) -> list[Pod]:
+        """The pods that take their part of the node beside this one."""
+        return [w.pod for w in self._workers.values() if w.holds and w.pod is not None and w.id.uid != pod.metadata.uid]
+
     def pods(self) -> list[Pod]:
         """The pods bound here and the node's own, each with the status that this kubelet has for it."""
         pods = [*(pod for pod in self._pods.list() if not is_mirror(pod)), *self._static.list()]

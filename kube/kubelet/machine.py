@@ -10,6 +10,8 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from kube.kubelet.eviction import Level
+
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "ppc64le": "ppc64le", "s390x": "s390x"}
 """The machine's name for its architecture, and Go's."""
 
@@ -44,6 +46,30 @@ def inspect(root: Path) -> Machine:
         kernel=platform.release(),
         os_image=_os_image(),
     )
+
+
+def levels(root: Path, images: Path | None = None) -> dict[str, Level]:
+    """What is left of what the machine has, by the signals of eviction. `images`: where the engine keeps them."""
+    found = {"memory.available": _memory(), "pid.available": _pids()}
+    for name, directory in (("nodefs", root), ("imagefs", images or root)):
+        with contextlib.suppress(OSError):
+            stat = os.statvfs(directory)
+            found[f"{name}.available"] = Level(stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize)
+            if stat.f_files:  # some file systems do not count them
+                found[f"{name}.inodesFree"] = Level(stat.f_ffree, stat.f_files)
+    return found
+
+
+def _memory() -> Level:
+    with open("/proc/meminfo", encoding="ascii") as lines:
+        sizes = {name: int(rest.split()[0]) * 1024 for name, _, rest in (line.partition(":") for line in lines)}
+    return Level(sizes["MemAvailable"], sizes["MemTotal"])
+
+
+def _pids() -> Level:
+    most = int(_first("/proc/sys/kernel/pid_max") or 32768)
+    used = int((_first("/proc/loadavg") or "0 0 0 0/0").split()[3].partition("/")[2])
+    return Level(max(0, most - used), most)
 
 
 def _disk(root: Path) -> int:

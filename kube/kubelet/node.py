@@ -29,6 +29,7 @@ from kube.api.core import (
 )
 from kube.api.meta import ObjectMeta, OwnerReference, now
 from kube.kubelet.events import Recorder
+from kube.kubelet.eviction import Threshold
 from kube.kubelet.machine import Machine
 from kube.kubelet.runtime import Image, Runtime, RuntimeFailure
 from kube.kubelet.status_manager import Api
@@ -54,6 +55,8 @@ class NodeFacts:
     port: int = 10250
     max_pods: int = 110
     labels: Mapping[str, str] = field(default_factory=dict)
+    reserved: Sequence[Mapping[str, str]] = ()
+    """What is kept from pods: for the kubelet, for the system, and what eviction never lets them have."""
 
 
 def node_labels(facts: NodeFacts) -> dict[str, str]:
@@ -80,11 +83,36 @@ def capacity(facts: NodeFacts) -> dict[str, str]:
     }
 
 
+def allocatable(facts: NodeFacts) -> dict[str, str]:
+    """What pods may have of it: all that is not reserved."""
+    left = capacity(facts)
+    for reserved in facts.reserved:
+        for name, amount in reserved.items():
+            if name in left:
+                rest = max(quantity.parse(left[name]) - quantity.parse(amount), quantity.parse("0"))
+                left[name] = quantity.text(rest, left[name])
+    return left
+
+
+def hard_reserved(wanted: Sequence[Threshold], facts: NodeFacts) -> dict[str, str]:
+    """What the thresholds of eviction keep free."""
+    signals = {
+        "memory.available": ("memory", facts.machine.memory),
+        "nodefs.available": ("ephemeral-storage", facts.machine.disk),
+    }
+    return {
+        signals[threshold.signal][0]: str(threshold.value(signals[threshold.signal][1]))
+        for threshold in wanted
+        if threshold.signal in signals
+    }
+
+
 def node_status(
     facts: NodeFacts,
     *,
     engine_version: str,
     problem: str,
+    pressures: Sequence[str] = (),
     images: Sequence[Image],
     previous: NodeStatus,
     moment: datetime,
@@ -93,7 +121,7 @@ def node_status(
     machine = facts.machine
     status = previous.model_copy(deep=True)
     status.capacity = {**status.capacity, **capacity(facts)}
-    status.allocatable = {**status.allocatable, **capacity(facts)}
+    status.allocatable = {**status.allocatable, **allocatable(facts)}
     status.addresses = [
         NodeAddress(type="InternalIP", address=facts.ip),
         NodeAddress(type="Hostname", address=facts.name),
@@ -116,16 +144,16 @@ def node_status(
         ContainerImage(names=list(image.names), sizeBytes=image.size)
         for image in sorted(images, key=lambda image: (-image.size, image.id))[:MAX_IMAGES]
     ]
-    status.conditions = _conditions(problem, previous.conditions, moment)
+    status.conditions = _conditions(problem, pressures, previous.conditions, moment)
     return status
 
 
-def _conditions(problem: str, previous: Sequence[NodeCondition], moment: datetime) -> list[NodeCondition]:
+def _conditions(
+    problem: str, pressures: Sequence[str], previous: Sequence[NodeCondition], moment: datetime
+) -> list[NodeCondition]:
     ready = ("False", "KubeletNotReady", problem) if problem else ("True", "KubeletReady", READY)
     wanted = {
-        "MemoryPressure": ("False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-        "DiskPressure": ("False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-        "PIDPressure": ("False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+        **{kind: (str(kind in pressures), *words[kind in pressures]) for kind, words in PRESSURES.items()},
         "Ready": ready,
     }
     old = {condition.type: condition for condition in previous}
@@ -161,6 +189,21 @@ def _essence(status: NodeStatus) -> NodeStatus:
 
 
 READY = "kubelet is posting ready status"
+PRESSURES: dict[str, dict[bool, tuple[str, str]]] = {
+    "MemoryPressure": {
+        False: ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+        True: ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
+    },
+    "DiskPressure": {
+        False: ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        True: ("KubeletHasDiskPressure", "kubelet has disk pressure"),
+    },
+    "PIDPressure": {
+        False: ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+        True: ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
+    },
+}
+"""Reason and message of the conditions, by whether the node has them."""
 
 
 class NodeAgent:
@@ -177,8 +220,9 @@ class NodeAgent:
         report_frequency: float = 300.0,
         register: bool = True,
         network_problem: Callable[[], str] = str,
+        pressures: Callable[[], Sequence[str]] = list,
     ) -> None:
-        """`network_problem`: why pods cannot get addresses; empty when they can."""
+        """`network_problem`: why pods cannot get addresses; empty when they can. `pressures`: what is running out."""
         self._api = api
         self._runtime = runtime
         self._recorder = recorder
@@ -186,9 +230,12 @@ class NodeAgent:
         self._frequency, self._report_frequency = frequency, report_frequency
         self._register = register
         self._network_problem = network_problem
+        self._pressures = pressures
         self._known = ""
         """The uid of the node, once it is registered."""
         self._written = float("-inf")
+        self.labels: Mapping[str, str] | None = None
+        """Of the node, as it was last seen."""
         self._lease: Lease | None = None
         self._ready: bool | None = None
         self._news = asyncio.Event()
@@ -229,6 +276,7 @@ class NodeAgent:
                 self._facts,
                 engine_version=version,
                 problem=problem,
+                pressures=self._pressures(),
                 images=images,
                 previous=node.status,
                 moment=now(),
@@ -243,7 +291,7 @@ class NodeAgent:
                 node = await self._present()
             except errors.NotFound:
                 node = await self._registered()
-        self._known = node.metadata.uid
+        self._known, self.labels = node.metadata.uid, node.metadata.labels
         self._tell(not problem)
 
     async def _present(self) -> Node:

@@ -11,6 +11,7 @@ from kube import daemon
 from kube.api import quantity
 from kube.client import flags
 from kube.client.flags import ClientOptions
+from kube.kubelet.eviction import DEFAULTS, Threshold, thresholds
 from kube.kubelet.hollow import HollowOptions
 
 RESOLV_CONF = Path("/etc/resolv.conf")
@@ -47,6 +48,10 @@ class Options:
     resolv_conf: Path = RESOLV_CONF
     allowed_unsafe_sysctls: tuple[str, ...] = ()
     max_pods: int = 110
+    kube_reserved: dict[str, str] = field(default_factory=dict)
+    system_reserved: dict[str, str] = field(default_factory=dict)
+    eviction_hard: tuple[Threshold, ...] = thresholds(DEFAULTS)
+    eviction_pressure_transition_period: float = 300.0
     max_parallel_image_pulls: int = 4
     address: str = "0.0.0.0"
     port: int = 10250
@@ -73,6 +78,20 @@ def parser() -> argparse.ArgumentParser:
         help="how often the node's status is written even if it says nothing new",
     )  # fmt: skip
     node.add_argument("--max-pods", type=int, default=110, metavar="N", help="how many pods the node takes")
+
+    for name, whom in (("--kube-reserved", "Kubernetes' daemons"), ("--system-reserved", "the rest of the system")):
+        node.add_argument(
+            name, type=_amounts, default={}, metavar="RESOURCE=QUANTITY[,…]",
+            help=f"what of the node is kept for {whom}, as cpu=200m,memory=150Mi",
+        )  # fmt: skip
+    node.add_argument(
+        "--eviction-hard", type=_thresholds, default=DEFAULTS, metavar="SIGNAL<QUANTITY[,…]",
+        help="what is too little to be left of memory, disk or processes: pods are evicted; 0 switches a signal off",
+    )  # fmt: skip
+    node.add_argument(
+        "--eviction-pressure-transition-period", type=daemon.duration, default=300.0, metavar="DURATION",
+        help="how long the node's condition stays once the pressure is over",
+    )  # fmt: skip
 
     pods = p.add_argument_group("pods")
     pods.add_argument(
@@ -222,10 +241,31 @@ def from_args(args: argparse.Namespace) -> Options:
         resolv_conf=args.resolv_conf,
         allowed_unsafe_sysctls=tuple(args.allowed_unsafe_sysctls),
         max_pods=args.max_pods,
+        kube_reserved=args.kube_reserved,
+        system_reserved=args.system_reserved,
+        eviction_hard=args.eviction_hard,
+        eviction_pressure_transition_period=args.eviction_pressure_transition_period,
         max_parallel_image_pulls=1 if args.serialize_image_pulls else max(1, args.max_parallel_image_pulls),
         address=args.address,
         port=args.port,
     )
+
+
+def _thresholds(text: str) -> tuple[Threshold, ...]:
+    try:
+        return thresholds(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _amounts(text: str) -> dict[str, str]:
+    amounts = _labels(text)
+    for name, amount in amounts.items():
+        try:
+            quantity.parse(amount)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{name}={amount}: not a quantity such as 200m or 150Mi") from None
+    return amounts
 
 
 def _header(text: str) -> tuple[str, str]:

@@ -117,6 +117,14 @@ class PodWorker:
             self._memory.ended = Ended(reason, message, grace)
             self._wake.set()
 
+    @property
+    def holds(self) -> bool:
+        """Whether the pod takes its part of the node: it was admitted, and has not ended."""
+        pod = self.pod
+        if pod is None or self._memory.ended is not None or pod.status.phase in TERMINAL:
+            return False
+        return self._admitted or bool(self.seen.sandboxes or self.seen.containers)
+
     def remove(self) -> None:
         """The pod is bound here no more."""
         self.removed = True
@@ -214,7 +222,7 @@ class PodWorker:
         self._admitted = True
         if self.seen.sandboxes or self.seen.containers or pod.status.phase in TERMINAL:
             return
-        refused = refusal(pod, allowed_sysctls=self._host.allowed_unsafe_sysctls)
+        refused = refusal(pod, allowed_sysctls=self._host.allowed_unsafe_sysctls) or self._host.admit(pod)
         if refused is not None:
             self._events.pod("Warning", refused.reason, refused.message)
             self.end(refused.reason, f"Pod was rejected: {refused.message}")

@@ -219,6 +219,22 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """What a container uses."""
+
+    cpu: int = 0
+    """Nanoseconds of cpu time since its start."""
+    memory: int = 0
+    """Bytes that the kernel cannot take back at once: the working set."""
+    memory_usage: int = 0
+    """Bytes with all caches."""
+    rss: int = 0
+    page_faults: int = 0
+    major_page_faults: int = 0
+    pids: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ExecResult:
     """What a command run in a container came to."""
 
@@ -323,6 +339,9 @@ class Runtime(Protocol):
 
     async def remove_container(self, container_id: str) -> None:
         """Remove it, killing it first if needed; no error if it is gone."""
+
+    async def usage(self, container_id: str) -> Usage:
+        """What a running container or sandbox uses. Raises NoSuchContainer."""
 
     async def exec(self, container_id: str, command: Sequence[str], timeout: float | None) -> ExecResult:
         """Run a command to its end. Raises TimeoutError after `timeout` seconds, if there is one."""

@@ -4,33 +4,41 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import fcntl
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
+from aiohttp import web
+
 from kube import daemon
-from kube.api.core import Node, Service
+from kube.api.core import Node, Pod, Service
 from kube.client.events import EventRecorder
 from kube.client.flags import connect
 from kube.client.informer import Informers
 from kube.kubelet import claim, dns, machine, node_api, streaming
+from kube.kubelet.admission import Refusal
 from kube.kubelet.configuration import ConfigurationManager
 from kube.kubelet.dns import Dns
 from kube.kubelet.docker import DockerRuntime
+from kube.kubelet.eviction import Level, is_refused, refusal_message
+from kube.kubelet.eviction_manager import EvictionManager
 from kube.kubelet.fake import FakeRuntime
+from kube.kubelet.fit import unfit
 from kube.kubelet.hollow import hollow_nodes
 from kube.kubelet.host import Host
 from kube.kubelet.images import Images
 from kube.kubelet.kubelet import Kubelet
 from kube.kubelet.mirrors import Mirrors
-from kube.kubelet.node import NodeAgent, NodeFacts, capacity
+from kube.kubelet.node import NodeAgent, NodeFacts, allocatable, hard_reserved
 from kube.kubelet.options import RESOLV_CONF, Options
 from kube.kubelet.pod_files import PodFiles
 from kube.kubelet.pod_network import PodNetwork
 from kube.kubelet.prober import Prober
 from kube.kubelet.runtime import EngineUnavailable, Runtime, RuntimeFailure
 from kube.kubelet.static_pods import FileSource, Source, StaticPods, UrlSource
+from kube.kubelet.stats import Stats
 from kube.kubelet.status_manager import StatusManager
 from kube.kubelet.termination import TerminationLogs
 from kube.kubelet.tokens import TokenManager
@@ -53,6 +61,8 @@ async def run(options: Options) -> None:
         max_pods=options.max_pods,
         labels=options.node_labels,
     )
+    reserved = (options.kube_reserved, options.system_reserved, hard_reserved(options.eviction_hard, facts))
+    facts = dataclasses.replace(facts, reserved=reserved)
     if options.hollow.nodes:
         await _run_hollow(options, facts)
         return
@@ -74,7 +84,9 @@ async def run(options: Options) -> None:
                 recorder=recorder,
                 images=Images(runtime, configuration, parallel=options.max_parallel_image_pulls),
                 prober=prober,
-                volumes=VolumeManager(Volumes(options.root_dir), configuration, TokenManager(client), capacity(facts)),
+                volumes=VolumeManager(
+                    Volumes(options.root_dir), configuration, TokenManager(client), allocatable(facts)
+                ),
                 termination_logs=TerminationLogs(options.root_dir),
                 pod_files=PodFiles(options.root_dir),
                 services=services.list,
@@ -83,7 +95,7 @@ async def run(options: Options) -> None:
                 pause_image=options.pod_infra_container_image,
                 dns=_dns(options),
                 memory_capacity=facts.machine.memory,
-                allocatable=capacity(facts),
+                allocatable=allocatable(facts),
                 seccomp_profiles=options.root_dir / "seccomp",
                 allowed_unsafe_sysctls=options.allowed_unsafe_sysctls,
             )
@@ -95,16 +107,33 @@ async def run(options: Options) -> None:
             network = None
             if isinstance(runtime, DockerRuntime) and not options.pod_cidr:
                 network = PodNetwork(name, informers.of(Node), runtime, non_masquerade_cidr=options.non_masquerade_cidr)
+
+            def levels() -> Mapping[str, Level]:
+                return machine.levels(options.root_dir)
+
+            evictions = EvictionManager(
+                runtime, host.volumes, recorder, lambda: [*kubelet.workers.values()], options.eviction_hard, levels,
+                transition_period=options.eviction_pressure_transition_period,
+            )  # fmt: skip
             agent = NodeAgent(
                 client,
                 runtime,
                 recorder,
                 facts,
+                pressures=evictions.pressures,
                 frequency=options.node_status_update_frequency,
                 report_frequency=options.node_status_report_frequency,
                 register=options.register_node,
                 network_problem=lambda: network.problem if network else "",
             )
+
+            def admit(pod: Pod) -> Refusal | None:
+                pressures = evictions.pressures()
+                if is_refused(pod, pressures):
+                    return Refusal("Evicted", refusal_message(pressures))
+                return unfit(pod, kubelet.beside(pod), host.allocatable, agent.labels)
+
+            host.admit = admit
 
             async def engine_answers() -> None:
                 await runtime.info()
@@ -114,7 +143,8 @@ async def run(options: Options) -> None:
                     raise RuntimeError("pods and containers have not been compared yet")
 
             checks = {"engine": engine_answers, "syncloop": pods_compared}
-            routes = [*node_api.routes(kubelet, runtime), *streaming.routes(kubelet, runtime)]
+            stats = web.get("/stats/summary", Stats(kubelet, runtime, levels).summary)
+            routes = [*node_api.routes(kubelet, runtime), *streaming.routes(kubelet, runtime), stats]
             async with daemon.serve_health(options.address, options.port, checks, routes), asyncio.TaskGroup() as tasks:
                 tasks.create_task(informers.run(), name="informers")
                 tasks.create_task(configuration.run(), name="configuration")
@@ -123,6 +153,7 @@ async def run(options: Options) -> None:
                 tasks.create_task(agent.run(), name="node")
                 if network:
                     tasks.create_task(network.run(), name="pod network")
+                tasks.create_task(evictions.run(), name="evictions")
                 tasks.create_task(kubelet.run(), name="kubelet")
 
 

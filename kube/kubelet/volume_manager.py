@@ -60,6 +60,10 @@ class VolumeManager:
         self._tokens.forget(uid)
         await asyncio.to_thread(self._volumes.remove, uid)
 
+    async def used(self, pod: Pod, name: str) -> int:
+        """Bytes on the disk that the files of an emptyDir take."""
+        return await asyncio.to_thread(self._volumes.used, pod, name)
+
     async def uids(self) -> list[str]:
         """The pods that have a directory here."""
         return await asyncio.to_thread(self._volumes.uids)

@@ -9,6 +9,7 @@ ContainerCreating, and an event says why.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -64,6 +65,16 @@ class Volumes:
         if leftover := _mounts_below(directory):
             raise OSError(f"still mounted, so not removed: {', '.join(leftover)}")
         shutil.rmtree(directory)
+
+    def used(self, pod: Pod, name: str) -> int:
+        """Bytes on the disk that the files of an emptyDir take."""
+        top = self._pods / pod.metadata.uid / "volumes" / "kubernetes.io~empty-dir" / name
+        total = 0
+        for directory, _, files in os.walk(top):
+            for file in files:
+                with contextlib.suppress(OSError):  # it was removed meanwhile
+                    total += os.lstat(os.path.join(directory, file)).st_blocks * 512
+        return total
 
     def uids(self) -> list[str]:
         """The pods that have a directory here."""

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from kube.api import quantity
 from kube.api.coordination import Lease
 from kube.api.core import Node, NodeCondition, NodeStatus
 from kube.kubelet import machine
+from kube.kubelet.eviction import thresholds
 from kube.kubelet.fake import Program
 from kube.kubelet.machine import Machine
-from kube.kubelet.node import NodeAgent, NodeFacts, node_labels, node_status
+from kube.kubelet.node import NodeAgent, NodeFacts, allocatable, hard_reserved, node_labels, node_status
 from kube.kubelet.runtime import Image
 from tests.kubelet_node import NODE, FakeNode
 from tests.unit.kubelet.seen import NOON
@@ -64,6 +67,28 @@ def test_the_ready_condition_says_why_not_and_since_when() -> None:
     assert (pressure.status, pressure.lastTransitionTime, pressure.lastHeartbeatTime) == (
         "False", NOON, NOON.replace(hour=13),
     )  # fmt: skip
+
+
+def test_what_is_running_out_is_a_condition_with_its_reason() -> None:
+    found = node_status(
+        FACTS, engine_version="", problem="", pressures=["DiskPressure"], images=[], previous=status(), moment=NOON
+    )
+    conditions = {c.type: (c.status, c.reason, c.message) for c in found.conditions}
+    assert conditions["DiskPressure"] == ("True", "KubeletHasDiskPressure", "kubelet has disk pressure")
+    assert conditions["MemoryPressure"] == (
+        "False",
+        "KubeletHasSufficientMemory",
+        "kubelet has sufficient memory available",
+    )
+
+
+def test_what_is_reserved_is_not_for_pods() -> None:
+    wanted = thresholds("memory.available<100Mi,nodefs.available<10%")
+    reserved = ({"cpu": "200m", "memory": "1Gi"}, {"cpu": "300m"}, hard_reserved(wanted, FACTS))
+    found = allocatable(dataclasses.replace(FACTS, reserved=reserved))
+    assert (found["cpu"], found["pods"]) == ("3500m", "110")
+    assert quantity.integer(found["memory"]) == 7 * 2**30 - 100 * 2**20
+    assert quantity.integer(found["ephemeral-storage"]) == 90 * 2**30
 
 
 def test_others_conditions_and_resources_are_kept() -> None:

@@ -1,0 +1,207 @@
+"""Who leaves when the node runs out of something, and who does not come in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from kube.api.core import Pod
+from kube.kubelet import options
+from kube.kubelet.eviction import (
+    DEFAULTS,
+    DISK,
+    MEMORY,
+    Level,
+    Threshold,
+    is_refused,
+    message,
+    met,
+    rank,
+    refusal_message,
+    thresholds,
+)
+from kube.kubelet.eviction_manager import EvictionManager
+from kube.kubelet.fit import unfit
+from kube.kubelet.runtime import Usage
+from kube.kubelet.volume_manager import VolumeManager
+from tests.kubelet_node import FakeNode, condition, container, is_ready, make_pod
+
+GI = 2**30
+
+
+def test_thresholds_as_a_person_writes_them() -> None:
+    assert thresholds("memory.available<100Mi, nodefs.available<10%,pid.available<0") == (
+        Threshold("memory.available", amount=100 * 2**20),
+        Threshold("nodefs.available", share=0.1),
+    )
+    assert len(thresholds(DEFAULTS)) == 4
+    with pytest.raises(ValueError, match="no threshold"):
+        thresholds("memory.available>1Gi")
+    with pytest.raises(ValueError, match="no threshold"):
+        thresholds("luck.available<1Gi")
+    assert options.from_args(options.parser().parse_args(["--eviction-hard="])).eviction_hard == ()
+
+
+def test_what_is_met_is_told_memory_first() -> None:
+    wanted = thresholds("nodefs.available<10%,memory.available<1Gi,imagefs.available<10%")
+    levels = {
+        "memory.available": Level(GI // 2, 8 * GI),
+        "nodefs.available": Level(9, 100),
+        "imagefs.available": Level(10, 100),
+    }
+    assert [threshold.signal for threshold in met(wanted, levels)] == ["memory.available", "nodefs.available"]
+    assert met(wanted, {}) == []
+
+
+def pod(name: str, request: str = "", priority: int = 0, **metadata: Any) -> Pod:
+    resources = {"requests": {"memory": request}} if request else {}
+    found = make_pod(name, container(resources=resources), uid=name, priority=priority)
+    found.metadata.annotations = metadata.get("annotations", {})
+    return found
+
+
+def test_who_leaves_first() -> None:
+    used = {"modest": 50, "greedy": 900, "greedier": 950, "important": 990, "promised": 2000}
+    pods = [
+        pod("modest", "100"),
+        pod("important", priority=10),
+        pod("greedy"),
+        pod("promised", "4000"),
+        pod("greedier"),
+        pod("system", priority=2_000_001_000),
+        pod("own", annotations={"kubernetes.io/config.source": "file"}),
+    ]
+    ranked = rank(pods, MEMORY, lambda p, c: used.get(p.name, 10**9))
+    assert [p.name for p in ranked] == ["greedier", "greedy", "important", "modest", "promised"]
+
+
+def test_what_it_is_told() -> None:
+    threshold, level = Threshold("memory.available", amount=100 * 2**20), Level(50 * 2**20, 8 * GI)
+    assert message(threshold, level, pod("a", "1Mi"), lambda p, c: 4 * 2**20) == (
+        "The node was low on resource: memory. Threshold quantity: 102400Ki, available: 51200Ki. "
+        "Container main was using 4096Ki, request is 1024Ki, has larger consumption of memory. "
+    )
+    assert refusal_message([DISK, MEMORY]) == "The node had condition: [DiskPressure MemoryPressure]. "
+
+
+def test_who_does_not_come_in() -> None:
+    best_effort, burstable, critical = pod("a"), pod("b", "1Mi"), pod("c", priority=2_000_000_000)
+    assert [is_refused(p, [MEMORY]) for p in (best_effort, burstable, critical)] == [True, False, False]
+    assert [is_refused(p, [DISK]) for p in (best_effort, burstable, critical)] == [True, True, False]
+    assert not is_refused(best_effort, [])
+
+
+ALLOCATABLE = {"cpu": "2", "memory": "1Gi", "pods": "3"}
+
+
+def asking(cpu: str, **spec: Any) -> Pod:
+    return make_pod("web", container(resources={"requests": {"cpu": cpu}}), **spec)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "others", "reason", "text"),
+    [
+        (asking("1"), [asking("1")], "", ""),
+        (
+            asking("1500m"), [asking("600m")],
+            "OutOfcpu", "Node didn't have enough resource: cpu, requested: 1500, used: 600, capacity: 2000",
+        ),
+        (
+            asking("0"), [asking("0")] * 3,
+            "OutOfpods", "Node didn't have enough resource: pods, requested: 1, used: 3, capacity: 3",
+        ),
+        (
+            asking("0", nodeSelector={"disk": "ssd"}), [],
+            "NodeAffinity", "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector",
+        ),
+        (asking("0", initContainers=[container("i", resources={"requests": {"cpu": "3"}})]), [], "OutOfcpu", "3000"),
+    ],
+    ids=["fits", "cpu", "pods", "labels", "an init container"],
+)  # fmt: skip
+def test_what_does_not_fit(wanted: Pod, others: list[Pod], reason: str, text: str) -> None:
+    refused = unfit(wanted, others, ALLOCATABLE, {"disk": "hdd"})
+    assert (refused.reason if refused else "") == reason
+    assert text in (refused.message if refused else "")
+
+
+@asynccontextmanager
+async def evicting(node: FakeNode, levels: dict[str, Level]) -> AsyncIterator[EvictionManager]:
+    manager = EvictionManager(
+        node.runtime,
+        VolumeManager(node.volumes, node.configuration, node.token_manager),
+        node.recorder,
+        lambda: [*node.kubelet.workers.values()],
+        thresholds("memory.available<100Mi,nodefs.available<10%"),
+        lambda: levels,
+        transition_period=60,
+    )
+    task = asyncio.create_task(manager.run())
+    try:
+        yield manager
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.looptime
+async def test_under_memory_pressure_one_pod_leaves_after_the_other_until_it_is_over(node: FakeNode) -> None:
+    levels = {"memory.available": Level(GI, 8 * GI)}
+    big, small = await node.create("big"), await node.create("small")
+    for name, uid, memory in (("big", big, 500), ("small", small, 5)):
+        await node.until(is_ready, name)
+        node.runtime.usages[node.id(uid)] = Usage(memory=memory * 2**20)
+    async with evicting(node, levels) as manager:
+        await asyncio.sleep(30)
+        assert manager.pressures() == []
+        levels["memory.available"] = Level(2**20, 8 * GI)
+        evicted = await node.until(lambda p: p.status.phase == "Failed", "big")
+        assert manager.pressures() == [MEMORY]
+        levels["memory.available"] = Level(GI, 8 * GI)
+        await asyncio.sleep(40)
+        assert manager.pressures() == [MEMORY]  # for a while
+        await asyncio.sleep(40)
+        assert manager.pressures() == []
+    assert evicted.status.reason == "Evicted"
+    assert evicted.status.message.startswith("The node was low on resource: memory. Threshold quantity: 102400Ki, ")
+    assert evicted.status.message in node.recorder.messages("Evicted")
+    assert is_ready(await node.pod("small"))
+
+
+@pytest.mark.looptime
+async def test_a_volume_that_outgrows_its_limit_costs_the_pod_its_place(node: FakeNode) -> None:
+    volume = {"name": "data", "emptyDir": {"sizeLimit": "1Mi"}}
+    made = await node.create("web", volumes=[volume])
+    await node.until(is_ready)
+    file = node.root / f"pods/{made.metadata.uid}/volumes/kubernetes.io~empty-dir/data/file"
+    file.write_bytes(b"x" * 2**19)
+    async with evicting(node, {}):
+        await asyncio.sleep(30)
+        assert is_ready(await node.pod())
+        file.write_bytes(b"x" * 2**21)
+        evicted = await node.until(lambda p: p.status.phase == "Failed")
+    assert (evicted.status.reason, evicted.status.message) == (
+        "Evicted",
+        'Usage of EmptyDir volume "data" exceeds the limit "1Mi". ',
+    )
+    assert condition(evicted, "Ready").status == "False"
+
+
+@pytest.mark.looptime
+async def test_a_pod_that_does_not_fit_fails_and_one_that_runs_stays(node: FakeNode) -> None:
+    resources = {"requests": {"cpu": "1500m"}}
+    await node.create("first", container(resources=resources))
+    await node.until(is_ready, "first")
+    node.host.admit = lambda pod: unfit(pod, node.kubelet.beside(pod), ALLOCATABLE)
+    await node.create("second", container(resources=resources))
+    refused = await node.until(lambda p: p.status.phase == "Failed", "second")
+    words = "Node didn't have enough resource: cpu, requested: 1500, used: 1500, capacity: 2000"
+    assert (refused.status.reason, refused.status.message) == ("OutOfcpu", f"Pod was rejected: {words}")
+    assert words in node.recorder.messages("OutOfcpu")
+    await node.kill_kubelet()
+    node.start_kubelet()
+    await asyncio.sleep(10)
+    assert is_ready(await node.pod("first"))
