@@ -28,10 +28,13 @@ T = TypeVar("T", bound=Model)
 _RFC3339 = "2006-01-02T15:04:05Z07:00"
 
 
-def decode(model: type[T], data: bytes | str | Mapping[str, Any], *, strict: bool = False) -> T:
+def decode(
+    model: type[T], data: bytes | str | Mapping[str, Any], *, strict: bool = False, repeated: Sequence[str] = ()
+) -> T:
     """The object that a body describes; its kind and apiVersion, if it has any, must be the model's.
 
-    Raises BadRequest.
+    `strict`: unknown fields are refused, and so are the keys that stand there twice, of which `repeated` tells. Raises
+    BadRequest.
     """
     content = load(model, data)
     if issubclass(model, Object):
@@ -40,8 +43,8 @@ def decode(model: type[T], data: bytes | str | Mapping[str, Any], *, strict: boo
         result = model.parse(content)
     except ValidationError as error:
         raise wire_error(model, error) from None
-    if strict and (unknown := unknown_fields(model, content)):
-        listed = ", ".join(f'unknown field "{path}"' for path in unknown)
+    if strict and (wrong := [*repeated, *(f'unknown field "{path}"' for path in unknown_fields(model, content))]):
+        listed = ", ".join(wrong)
         raise BadRequest(f"{_cannot(model)}strict decoding error: {listed}")
     return result
 

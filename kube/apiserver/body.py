@@ -11,6 +11,7 @@ import yaml
 
 from kube.api import decode, errors, protobuf
 from kube.api.meta import Model, Object
+from kube.apiserver.repeated import in_json, in_yaml
 from kube.apiserver.request import Request
 
 YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml")
@@ -32,21 +33,37 @@ def read(request: Request, model: type[Object]) -> tuple[dict[str, Any], list[st
     """The body as data of the right kind, and warnings about it."""
     data = parse(request.body, request.content_type, model)
     warnings: list[str] = []
-    check_fields(request, data, model, warnings)
+    check_fields(request, data, model, warnings, of_body=True)
     return data, warnings
 
 
-def check_fields(request: Request, data: dict[str, Any], model: type[Object], warnings: list[str]) -> None:
-    """Unknown fields are an error (`fieldValidation=Strict`), a warning (the default), or nothing (`Ignore`)."""
+def check_fields(
+    request: Request, data: dict[str, Any], model: type[Object], warnings: list[str], *, of_body: bool = False
+) -> None:
+    """Unknown fields, and keys that stand twice in a body, are an error (`fieldValidation=Strict`), a warning (the
+    default), or nothing (`Ignore`).
+    """
     level = request.query.text("fieldValidation", "Warn") or "Warn"
     if level == "Ignore":
         return
     if level not in ("Strict", "Warn"):
         found = [errors.not_supported("fieldValidation", level, ["Ignore", "Strict", "Warn"])]
         raise errors.invalid_object("CreateOptions", "", found, "meta.k8s.io")
+    repeated, of_yaml = _repeated(request) if of_body else ([], False)
     if level == "Strict":
-        decode.decode(model, data, strict=True)
+        lines = ["yaml: unmarshal errors:\n  " + "\n  ".join(repeated)] if of_yaml and repeated else repeated
+        decode.decode(model, data, strict=True, repeated=lines)
+    warnings += repeated
     warnings += [f'unknown field "{path}"' for path in decode.unknown_fields(model, data)]
+
+
+def _repeated(request: Request) -> tuple[list[str], bool]:
+    """The keys that a body holds twice, as they are told of, and whether it is YAML."""
+    if request.content_type == protobuf.MEDIA_TYPE:
+        return [], False
+    if request.content_type in ("", "application/json") or request.body.lstrip()[:1] in b"{[":
+        return in_json(request.body), False
+    return in_yaml(request.body), True
 
 
 def parse(body: bytes, content_type: str, model: type[Model]) -> dict[str, Any]:
