@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kube.api.core import Container, Pod
 from kube.kubelet.configuration import ConfigError, ConfigurationManager
-from kube.kubelet.projection import MountError, Sources
+from kube.kubelet.projection import KINDS, MountError, Sources, kind
 from kube.kubelet.runtime import Mount
 from kube.kubelet.tokens import TokenManager
 from kube.kubelet.volumes import Volumes, container_mounts
@@ -36,11 +36,12 @@ class VolumeManager:
         """Make all volumes of a pod ready, or bring them up to date; where each is, by name. Raises MountError."""
         if not pod.spec.volumes:
             return {}
-        try:
-            configuration = await self._configuration.of(pod)
-        except ConfigError as error:
-            raise MountError(str(error)) from error
-        sources = Sources(configuration, await self._tokens.of(pod), self._allocatable)
+        sources = Sources(allocatable=self._allocatable)
+        if from_api := [volume.name for volume in pod.spec.volumes if kind(volume) in KINDS]:
+            try:
+                sources = Sources(await self._configuration.of(pod), await self._tokens.of(pod), self._allocatable)
+            except (ConfigError, MountError) as error:
+                raise MountError(f'MountVolume.SetUp failed for volume "{from_api[0]}" : {error}') from error
         return await asyncio.to_thread(self._volumes.mount, pod, sources)
 
     def refresh_at(self, pod: Pod) -> float:

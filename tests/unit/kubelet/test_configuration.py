@@ -11,6 +11,8 @@ from kube.api.core import ConfigMap, Pod, Secret
 from kube.api.meta import ObjectMeta
 from kube.client.source import EtcdSources
 from kube.kubelet.configuration import ConfigError, ConfigurationManager
+from kube.kubelet.projection import MountError
+from kube.kubelet.volume_manager import VolumeManager
 from kube.store.memory import MemoryStore
 from tests.kubelet_node import FakeNode, container, is_ready, make_pod
 
@@ -94,6 +96,17 @@ async def test_a_pod_without_its_volume_waits_says_so_and_starts_once_it_is_ther
     assert [s.state.waiting.reason for s in pod.status.containerStatuses if s.state.waiting] == ["ContainerCreating"]
     await node.api.create(settings(color="red"))
     await node.until(is_ready, within=2)
+
+
+async def test_a_volume_waits_for_its_token_and_one_without_waits_for_nothing(node: FakeNode) -> None:
+    sources = [{"serviceAccountToken": {"path": "token"}}]
+    pod = make_pod(volumes=[{"name": "api", "projected": {"sources": sources}}])
+    volumes = VolumeManager(node.volumes, node.configuration, node.token_manager)
+    node.api.down = True
+    with pytest.raises(MountError, match=r'MountVolume\.SetUp failed for volume "api" : failed to fetch token: cannot'):
+        await volumes.mount(pod)
+    node.store.down = True
+    assert await volumes.mount(make_pod(uid="2", volumes=[{"name": "data", "emptyDir": {}}]))
 
 
 async def test_files_follow_their_config_map_also_those_of_a_pod_from_before_this_kubelet(node: FakeNode) -> None:
