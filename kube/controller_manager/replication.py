@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 
 BURST = 500
 """How many pods one reconcile creates or deletes at most."""
+GATHER = 0.05
+"""Seconds in which the changes of a controller's pods are gathered before it is looked at again."""
 UNKNOWN_OUTCOME = (errors.ServiceUnavailable, errors.Timeout)
 _RETRIES = (0.1, 0.3, 1.0, 3.0)
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
@@ -103,7 +105,11 @@ class ReplicationManager(Controller):
                 self.expectations.creation_observed(rc.key, pod.key)
             if new is None or new.metadata.deletionTimestamp is not None:
                 self.expectations.deletion_observed(rc.key, pod.key)
-            self.queue.add(rc.key)
+            if (old is not None and new is not None) or self.expectations.wait(rc.key):
+                # One of many that follow: a look at all of a controller's pods for each would be quadratic.
+                self.queue.add_after(rc.key, GATHER)
+            else:
+                self.queue.add(rc.key)
         if old is not None and new is not None:
             previous = self._controller_of(old)
             if previous is not None and (rc is None or previous.key != rc.key):
