@@ -44,7 +44,6 @@ _POD_SPEC: dict[str, tuple[Any, ...]] = {
     "resourceClaims": (),
     "resources": (),
     "runtimeClassName": (),
-    "securityContext.fsGroup": (),
     "securityContext.seLinuxChangePolicy": (),
     "securityContext.supplementalGroupsPolicy": ("Merge",),
     "securityContext.windowsOptions": (),
