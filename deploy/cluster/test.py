@@ -76,6 +76,9 @@ def test(arguments: list[str], steps: Steps, began: float) -> int:
 
 def run(command: Sequence[str], environment: Mapping[str, str]) -> int:
     """pytest's exit code. Whatever ends this process before it interrupts pytest, which then stops what it started."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A script's job in the background is deaf to it, and so would pytest be.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(command, env=environment)
     told = False
     try:
