@@ -67,7 +67,7 @@ async def test_starts_take_as_long_as_they_are_told_to(node: FakeNode) -> None:
         await on(node, 0, "web")
         begin = asyncio.get_running_loop().time()
         await node.until(is_ready)
-        # The image is pulled while the sandbox is made: one after the other, it would take 18. (Virtual time also goes by
+        # The image is pulled while the sandbox is made: one after the other, it would take 18. (Virtual time goes by
         # while a thread writes the pod's files, so it is not 14 to the second.)
         assert 14 <= asyncio.get_running_loop().time() - begin < 18
 
