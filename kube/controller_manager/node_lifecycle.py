@@ -175,8 +175,6 @@ class NodeLifecycleController(Controller):
         return min((each for each in (wait, taint_wait) if each is not None), default=None)
 
     async def _watch_over(self, key: str, node: Node) -> float | None:
-        if _status(node) == "False":
-            await self._mark_pods_not_ready(node)
         if _clock() - self._due.pop(key, _clock()) > self._monitor_period:
             log.warning("this process has been asleep; every node gets its time anew")
             self._begin_anew()
