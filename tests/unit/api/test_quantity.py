@@ -65,9 +65,10 @@ def test_what_is_no_quantity_is_refused_in_upstreams_words(text: str, problem: s
     assert str(caught.value) == problem
 
 
+# So many that five of the largest are below what a quantity holds: more than 2^63 - 1 is cut off, as upstream does.
 QUANTITIES = st.builds(
     "{}{}".format,
-    st.decimals(min_value=-(10**12), max_value=10**12, places=3).map(lambda d: format(d, "f")),
+    st.decimals(min_value=-(10**8), max_value=10**8, places=3).map(lambda d: format(d, "f")),
     st.sampled_from(["", "m", "k", "M", "Ki", "Mi", "Gi", "u", "e3"]),
 )
 
