@@ -65,6 +65,7 @@ def test_what_is_given_is_free_and_when_nothing_is_given_nothing_is_free(
     assert found == (free[0] if free else None)
 
 
+@pytest.mark.looptime
 async def test_every_node_gets_its_own_and_a_freed_one_is_given_again(api: MemoryApi) -> None:
     for name in ("a", "b"):
         await api.create(node(name))
@@ -79,6 +80,7 @@ async def test_every_node_gets_its_own_and_a_freed_one_is_given_again(api: Memor
         assert (await api.get(Node, "c")).spec.podCIDRs == [freed]
 
 
+@pytest.mark.looptime
 async def test_a_node_that_has_a_range_keeps_it(api: MemoryApi) -> None:
     mine = node("mine")
     mine.spec.podCIDR, mine.spec.podCIDRs = "10.244.7.0/24", ["10.244.7.0/24"]
@@ -89,6 +91,7 @@ async def test_a_node_that_has_a_range_keeps_it(api: MemoryApi) -> None:
     assert await given_ranges(api) == {"mine": "10.244.7.0/24", "other": "10.244.0.0/24"}
 
 
+@pytest.mark.looptime
 async def test_a_node_for_which_nothing_is_left_is_told_and_gets_the_range_of_one_that_leaves(api: MemoryApi) -> None:
     for name in ("a", "b", "c"):
         await api.create(node(name))
@@ -104,6 +107,7 @@ async def test_a_node_for_which_nothing_is_left_is_told_and_gets_the_range_of_on
         await until(lambda: _all_have(api))
 
 
+@pytest.mark.looptime
 @pytest.mark.parametrize("seed", range(5))
 async def test_no_two_nodes_share_a_range_though_the_cache_is_stale_and_the_process_dies(
     api: MemoryApi, seed: int
