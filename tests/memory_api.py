@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from kube.api import errors, resources
-from kube.api.core import Pod
+from kube.api.core import Namespace, Pod
 from kube.api.meta import Object, now
 from kube.api.meta import key as key_of
 from kube.api.patch import merge_patch
@@ -97,18 +97,21 @@ class MemoryApi(Client):
         grace_period: int | None = None,
         uid: str = "",
         resource_version: str = "",
-        **_: Any,
+        propagation: str = "",
     ) -> None:
         stored = await self._stored(model, namespace, name)
         obj = codec.decode(model, stored)
         if uid not in ("", obj.metadata.uid) or resource_version not in ("", str(stored.revision)):
             raise errors.conflict(resources.of(model).plural, name, "the precondition does not hold")
+        if held := {"Orphan": "orphan", "Foreground": "foregroundDeletion"}.get(propagation):
+            obj.metadata.finalizers = [*{*obj.metadata.finalizers, held}]
         graceful = isinstance(obj, Pod) and obj.spec.nodeName and grace_period != 0 and not ended(obj)
-        if not graceful and not obj.metadata.finalizers:
+        grace = (30 if grace_period is None else grace_period) if graceful else 0
+        if not grace and not held_by(obj):
             await self._remove(obj, stored.revision)
-        elif obj.metadata.deletionTimestamp is None:
-            obj.metadata.deletionTimestamp = now()
-            obj.metadata.deletionGracePeriodSeconds = 30 if grace_period is None else grace_period
+        elif obj.metadata.deletionTimestamp is None or grace < (obj.metadata.deletionGracePeriodSeconds or 0):
+            obj.metadata.deletionTimestamp = obj.metadata.deletionTimestamp or now()
+            obj.metadata.deletionGracePeriodSeconds = grace
             await self._write("delete", obj, stored.revision)
 
     async def bind(self, pod: Pod, node: str) -> None:
@@ -145,7 +148,11 @@ class MemoryApi(Client):
             setattr(new.metadata, field, getattr(old.metadata, field))
         if getattr(old, "spec", None) != getattr(new, "spec", None):
             new.metadata.generation += 1
-        if new.metadata.deletionTimestamp is not None and not new.metadata.finalizers and not isinstance(new, Pod):
+        if (
+            new.metadata.deletionTimestamp is not None
+            and not held_by(new)
+            and not new.metadata.deletionGracePeriodSeconds
+        ):
             await self._remove(new, revision)
             return new
         return await self._write("update", new, revision)
@@ -187,6 +194,11 @@ class MemoryApi(Client):
         why = fault(verb, type(obj), key_of(obj.namespace, obj.name))
         if why is not None:
             raise why
+
+
+def held_by(obj: Object) -> list[str]:
+    """The finalizers that keep an object; a namespace has some in its spec."""
+    return [*obj.metadata.finalizers, *(obj.spec.finalizers if isinstance(obj, Namespace) else [])]
 
 
 def ended(pod: Pod) -> bool:

@@ -83,6 +83,10 @@ def delete_options(request: Request) -> DeleteOptions:
         options.propagationPolicy = query.text("propagationPolicy")
     if dry_run(request):
         options.dryRun = ["All"]
+    if options.propagationPolicy is not None and options.orphanDependents is not None:
+        found = [errors.invalid("propagationPolicy", options.propagationPolicy,
+                                "orphanDependents and deletionPropagation cannot be both set")]  # fmt: skip
+        raise errors.invalid_object("DeleteOptions", "", found, "meta.k8s.io")
     if options.propagationPolicy not in (None, "Orphan", "Background", "Foreground"):
         found = [errors.not_supported("propagationPolicy", options.propagationPolicy,
                                       ["Foreground", "Background", "Orphan", "nil"])]  # fmt: skip

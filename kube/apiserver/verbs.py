@@ -386,10 +386,7 @@ class Verbs:
         new = old.clone()
         meta = new.metadata
         grace = strategy.grace(old, options.gracePeriodSeconds)
-        policy = options.propagationPolicy or ("Orphan" if options.orphanDependents else "")
-        held = DEPENDENTS_FINALIZERS.get(policy)
-        if held and held not in meta.finalizers:
-            meta.finalizers = [*meta.finalizers, held]
+        meta.finalizers = _finalizers(meta.finalizers, options, orphans=strategy.orphans)
         if meta.deletionTimestamp is None:
             meta.deletionTimestamp = now() + timedelta(seconds=grace)
             meta.deletionGracePeriodSeconds = grace
@@ -454,6 +451,20 @@ class Verbs:
             lease = await self.store.grant(resource.ttl + int(LEASE_SLACK))
             self._leases[resource.ttl] = (lease, clock + LEASE_SLACK)
         return lease
+
+
+def _finalizers(present: list[str], options: DeleteOptions, *, orphans: bool) -> list[str]:
+    """Those of an object whose deletion is asked for, by what is to become of its dependents: as the options say, as it
+    says itself by a finalizer, or as is usual for its kind (upstream's deletionFinalizersForGarbageCollection).
+    """
+    held = DEPENDENTS_FINALIZERS
+    policy = options.propagationPolicy
+    if options.orphanDependents is not None:
+        policy = "Orphan" if options.orphanDependents else "Background"
+    by_itself = next((each for each in present if each in held.values()), held["Orphan"] if orphans else None)
+    wanted = held.get(policy) if policy else by_itself
+    rest = [each for each in present if each not in held.values()]
+    return [*rest, wanted] if wanted else rest
 
 
 def _may_go(obj: Object) -> bool:

@@ -196,9 +196,15 @@ class Client:
         grace_period: int | None = None,
         uid: str = "",
         resource_version: str = "",
+        propagation: str = "",
     ) -> None:
-        """DELETE an object: only the one of that UID and version, if given (else Conflict). Raises NotFound."""
+        """DELETE an object: only the one of that UID and version, if given (else Conflict). Raises NotFound.
+
+        `propagation`: what becomes of its dependents, `Orphan`, `Background` or `Foreground`; else what its kind does.
+        """
         options: dict[str, Any] = {"kind": "DeleteOptions", "apiVersion": "v1"}
+        if propagation:
+            options["propagationPolicy"] = propagation
         if grace_period is not None:
             options["gracePeriodSeconds"] = grace_period
         preconditions = {"uid": uid, "resourceVersion": resource_version}

@@ -1,11 +1,14 @@
 """The garbage collector: an object goes when none of the owners it names is left.
 
-An owner is the object of that UID: another one of the same name is somebody else. That an owner is absent is never
-taken from a cache, which may be behind: the API is asked. The three ways of deleting an owner are upstream's:
+An owner is the object of that kind, name and UID, in the dependent's namespace or in none: another one of the same
+name is somebody else. That an owner is absent is never taken from a cache, which may be behind: the API is asked. The
+three ways of deleting an owner are upstream's (pkg/controller/garbagecollector):
 
 * background: it goes at once, its dependents after it.
-* orphan (finalizer `orphan`): its dependents are told that they have no owner, then it goes.
-* foreground (finalizer `foregroundDeletion`): its dependents go first, those that block its deletion before it.
+* orphan (finalizer `orphan`): its dependents are told that they have no owner, then it goes. One that the cache shows
+  too late is told so, too, as long as this process lives.
+* foreground (finalizer `foregroundDeletion`): its dependents are deleted first, in the foreground those that have
+  dependents themselves, and it goes when none is left that blocks its deletion. Two that wait for each other do not.
 
 Kinds that this house does not know cannot be judged; an owner of such a kind counts as present.
 """
@@ -13,45 +16,30 @@ Kinds that this house does not know cannot be judged; an owner of such a kind co
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
-from enum import Enum
 from typing import Any
 
 from kube.api import errors, resources
 from kube.api.core import Event
-from kube.api.meta import Object, OwnerReference
-from kube.api.meta import key as key_of
+from kube.api.meta import Object
 from kube.api.resources import RESOURCES, Resource
+from kube.client.events import EventRecorder
 from kube.client.informer import Informer, Informers
 from kube.client.rest import Client
 from kube.controller_manager.controller import Controller
+from kube.controller_manager.owners import BY_OWNER, FOREGROUND, ORPHAN, Owner, Owners, blocks, owner_uids, waiting
 from kube.controller_manager.ownership import set_owners
 
 log = logging.getLogger(__name__)
-
-ORPHAN = "orphan"
-FOREGROUND = "foregroundDeletion"
-BY_OWNER = "owner"
-ABSENT_KEPT = 1000
-
-
-class Owner(Enum):
-    """What became of an owner."""
-
-    PRESENT = "present"
-    WAITING = "waiting for its dependents to go"
-    ABSENT = "absent"
 
 
 class GarbageCollector(Controller):
     """Deletes what nobody owns any more. Its keys are `apiVersion|Kind|namespace/name`."""
 
-    def __init__(self, client: Client, informers: Informers, *, workers: int = 20) -> None:
+    def __init__(self, client: Client, informers: Informers, recorder: EventRecorder, *, workers: int = 20) -> None:
         super().__init__("garbagecollector", workers)
         self._client = client
         self._informers: dict[Resource, Informer[Any]] = {}
-        self._absent: OrderedDict[str, None] = OrderedDict()
-        """UIDs that are gone for good: a UID never comes back."""
+        self._owners = Owners(client, self._informers, recorder)
         for resource in RESOURCES:
             # Events are of short life and have no owners; there are too many of them to be watched for nothing.
             if resource.model is not Event and "watch" in resource.verbs:
@@ -59,33 +47,43 @@ class GarbageCollector(Controller):
 
     def _watch(self, resource: Resource, informer: Informer[Any]) -> None:
         self._informers[resource] = informer
-        informer.add_index(BY_OWNER, lambda obj: [owner.uid for owner in obj.metadata.ownerReferences])
+        informer.add_index(BY_OWNER, owner_uids)
         informer.on_change(lambda old, new: self._changed(resource, old, new))
 
     # What wakes it
 
     def _changed(self, resource: Resource, old: Object | None, new: Object | None) -> None:
         if old is not None and (new is None or new.metadata.uid != old.metadata.uid):
-            self._gone(old)
+            self._gone(resource, old)
             old = None
         if new is None:
             return
+        if old is not None and old.metadata.ownerReferences != new.metadata.ownerReferences:
+            self._wake_owners(old)  # one of them may have been let go
         if new.metadata.deletionTimestamp is not None:
             if {ORPHAN, FOREGROUND} & set(new.metadata.finalizers):
                 self.queue.add(_key(resource, new))
+                if waiting(new) and not (old is not None and waiting(old)):
+                    self._wake_dependents(new)
         elif new.metadata.ownerReferences and (
             old is None or old.metadata.ownerReferences != new.metadata.ownerReferences
         ):
             self.queue.add(_key(resource, new))
 
-    def _gone(self, obj: Object) -> None:
-        if obj.metadata.uid:
-            self._remember_absent(obj.metadata.uid)
-        for resource, dependent in self._dependents(obj):
+    def _gone(self, resource: Resource, obj: Object) -> None:
+        self._owners.gone(resource, obj)
+        self._wake_dependents(obj)
+        self._wake_owners(obj)
+
+    def _wake_dependents(self, owner: Object) -> None:
+        for resource, dependent in self._owners.dependents(owner):
             self.queue.add(_key(resource, dependent))
-        for owner in obj.metadata.ownerReferences:
-            found = self._cached_owner(obj.namespace, owner)
-            if found is not None and FOREGROUND in found[1].metadata.finalizers:
+
+    def _wake_owners(self, dependent: Object) -> None:
+        """Those that wait for it to go."""
+        for ref in dependent.metadata.ownerReferences:
+            found = self._owners.cached(dependent.namespace, ref)
+            if found is not None and waiting(found[1]):
                 self.queue.add(_key(*found))
 
     # What it does
@@ -97,11 +95,11 @@ class GarbageCollector(Controller):
         if obj.metadata.deletionTimestamp is not None:
             if ORPHAN in obj.metadata.finalizers:
                 await self._orphan_dependents(resource, obj)
-            elif FOREGROUND in obj.metadata.finalizers:
-                return await self._delete_dependents(resource, obj)
+            elif waiting(obj):
+                await self._wait_for_dependents(resource, obj)
             return None
         owners = obj.metadata.ownerReferences
-        if owners and not all(self._surely_present(obj.namespace, owner) for owner in owners):
+        if owners and not all(self._owners.surely_present(obj.namespace, owner) for owner in owners):
             await self._judge(resource, obj)
         return None
 
@@ -113,37 +111,29 @@ class GarbageCollector(Controller):
             return
         if live.metadata.uid != obj.metadata.uid or live.metadata.deletionTimestamp is not None:
             return
-        owners = [(owner, await self._state(live.namespace, owner)) for owner in live.metadata.ownerReferences]
-        present = [owner for owner, state in owners if state is Owner.PRESENT]
-        if not owners or len(present) == len(owners):
+        owners = [(owner, await self._owners.state(live, owner)) for owner in live.metadata.ownerReferences]
+        states = {state for _, state in owners}
+        if states <= {Owner.PRESENT}:
             return
-        if present:
-            log.info("dropping owners that are gone", extra={"kind": resource.kind, "key": live.key})
-            await set_owners(self._client, live, present)
-            return
-        log.info("deleting, its owners are gone", extra={"kind": resource.kind, "key": live.key})
-        await self._delete(resource, live)
+        extra = {"kind": resource.kind, "key": live.key}
+        if Owner.LET_GO in states:
+            log.info("orphaned late", extra=extra)
+            await set_owners(self._client, live, [owner for owner, state in owners if state is not Owner.LET_GO])
+        elif Owner.PRESENT in states:
+            log.info("dropping owners that are gone", extra=extra)
+            await set_owners(self._client, live, [owner for owner, state in owners if state is Owner.PRESENT])
+        else:
+            await self._delete(resource, live, foreground=Owner.WAITING in states)
 
-    async def _orphan_dependents(self, resource: Resource, owner: Object) -> None:
-        for _, dependent in self._dependents(owner):
-            others = [ref for ref in dependent.metadata.ownerReferences if ref.uid != owner.metadata.uid]
-            await set_owners(self._client, dependent, others)
-        await self._remove_finalizer(resource, owner, ORPHAN)
-
-    async def _delete_dependents(self, resource: Resource, owner: Object) -> float | None:
-        blocking = 0
-        for kind, dependent in self._dependents(owner):
-            ref = next(ref for ref in dependent.metadata.ownerReferences if ref.uid == owner.metadata.uid)
-            blocking += bool(ref.blockOwnerDeletion)
-            if dependent.metadata.deletionTimestamp is None:
-                await self._judge(kind, dependent)
-        if not blocking:
-            await self._remove_finalizer(resource, owner, FOREGROUND)
-            return None
-        # Each dependent that goes brings the owner back; this is for one that is let go instead.
-        return 5.0
-
-    async def _delete(self, resource: Resource, live: Object) -> None:
+    async def _delete(self, resource: Resource, live: Object, *, foreground: bool) -> None:
+        """`foreground`: somebody waits for it; so it waits for its own dependents, if it has any."""
+        dependents = self._owners.dependents(live) if foreground else []
+        if any(waiting(dependent) for _, dependent in dependents):
+            # Owners in a circle: each would wait for the next for ever.
+            live = await self._unblock(resource, live)
+        policy = "Foreground" if dependents else _policy(live)
+        extra = {"kind": resource.kind, "key": live.key, "propagation": policy}
+        log.info("deleting, its owners are gone", extra=extra)
         try:
             await self._client.delete(
                 resource.model,
@@ -152,9 +142,32 @@ class GarbageCollector(Controller):
                 uid=live.metadata.uid,
                 # Somebody may be adopting it at this very moment.
                 resource_version=live.metadata.resourceVersion,
+                propagation=policy,
             )
         except errors.NotFound:
-            log.debug("gone already", extra={"kind": resource.kind, "key": live.key})
+            log.debug("gone already", extra=extra)
+
+    async def _unblock(self, resource: Resource, live: Object) -> Object:
+        """Let no owner wait for this object any more."""
+        refs = [{**ref.to_dict(), "blockOwnerDeletion": False} for ref in live.metadata.ownerReferences]
+        metadata = {"resourceVersion": live.metadata.resourceVersion, "ownerReferences": refs}
+        return await self._client.patch(resource.model, live.name, live.namespace, {"metadata": metadata})
+
+    async def _orphan_dependents(self, resource: Resource, owner: Object) -> None:
+        self._owners.let_go(owner)
+        for _, dependent in self._owners.dependents(owner):
+            others = [ref for ref in dependent.metadata.ownerReferences if ref.uid != owner.metadata.uid]
+            await set_owners(self._client, dependent, others)
+        await self._remove_finalizer(resource, owner, ORPHAN)
+
+    async def _wait_for_dependents(self, resource: Resource, owner: Object) -> None:
+        """Let the owner go, or see to it that those go that it waits for; each that does wakes it."""
+        blocking = [(kind, dependent) for kind, dependent in self._owners.dependents(owner) if blocks(dependent, owner)]
+        if not blocking:
+            await self._remove_finalizer(resource, owner, FOREGROUND)
+        for kind, dependent in blocking:
+            if not waiting(dependent):
+                self.queue.add(_key(kind, dependent))
 
     async def _remove_finalizer(self, resource: Resource, obj: Object, finalizer: str) -> None:
         try:
@@ -167,65 +180,18 @@ class GarbageCollector(Controller):
         except errors.NotFound:
             log.debug("gone already", extra={"kind": resource.kind, "key": obj.key})
 
-    # Who is there
-
     def _cached(self, key: str) -> tuple[Resource | None, Object | None]:
         api_version, kind, name = key.split("|")
         resource = resources.by_kind(api_version, kind)
         informer = self._informers.get(resource) if resource else None
         return resource, informer.get(name) if informer else None
 
-    def _dependents(self, owner: Object) -> list[tuple[Resource, Object]]:
-        uid = owner.metadata.uid
-        if not uid:
-            return []
-        return [
-            (resource, obj)
-            for resource, informer in self._informers.items()
-            for obj in informer.indexed(BY_OWNER, uid)
-            # An owner is of the same namespace, or of none.
-            if owner.namespace in ("", obj.metadata.namespace)
-        ]
 
-    def _cached_owner(self, namespace: str, owner: OwnerReference) -> tuple[Resource, Object] | None:
-        resource = resources.by_kind(owner.apiVersion, owner.kind)
-        informer = self._informers.get(resource) if resource else None
-        if resource is None or informer is None:
-            return None
-        obj = informer.get(key_of(namespace if resource.namespaced else "", owner.name))
-        return (resource, obj) if obj is not None and obj.metadata.uid == owner.uid else None
-
-    def _surely_present(self, namespace: str, owner: OwnerReference) -> bool:
-        """By the cache alone. If it is behind, the owner's deletion will be seen, and brings the dependents back."""
-        found = self._cached_owner(namespace, owner)
-        return found is not None and not _waiting(found[1])
-
-    async def _state(self, namespace: str, owner: OwnerReference) -> Owner:
-        if owner.uid in self._absent:
-            return Owner.ABSENT
-        resource = resources.by_kind(owner.apiVersion, owner.kind)
-        if resource is None:
-            log.debug("an owner of an unknown kind", extra={"kind": owner.kind, "owner": owner.name})
-            return Owner.PRESENT
-        try:
-            live: Object = await self._client.get(resource.model, owner.name, namespace if resource.namespaced else "")
-        except errors.NotFound:
-            live_uid = ""
-        else:
-            live_uid = live.metadata.uid
-            if live_uid == owner.uid:
-                return Owner.WAITING if _waiting(live) else Owner.PRESENT
-        self._remember_absent(owner.uid)
-        return Owner.ABSENT
-
-    def _remember_absent(self, uid: str) -> None:
-        self._absent[uid] = None
-        if len(self._absent) > ABSENT_KEPT:
-            self._absent.popitem(last=False)
-
-
-def _waiting(owner: Object) -> bool:
-    return owner.metadata.deletionTimestamp is not None and FOREGROUND in owner.metadata.finalizers
+def _policy(obj: Object) -> str:
+    """How an object is deleted that nobody waits for: as its finalizers ask, and not by its kind's default."""
+    if ORPHAN in obj.metadata.finalizers:
+        return "Orphan"
+    return "Foreground" if FOREGROUND in obj.metadata.finalizers else "Background"
 
 
 def _key(resource: Resource, obj: Object) -> str:

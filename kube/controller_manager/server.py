@@ -99,7 +99,9 @@ def build(options: Options, client: Client, informers: Informers) -> tuple[list[
         "endpointslicemirroring": lambda: EndpointSliceMirroringController(
             client, informers, workers=options.mirroring_concurrent_service_endpoint_syncs
         ),
-        "garbagecollector": lambda: GarbageCollector(client, informers, workers=options.concurrent_gc_syncs),
+        "garbagecollector": lambda: GarbageCollector(
+            client, informers, recorder("garbage-collector-controller"), workers=options.concurrent_gc_syncs
+        ),
         "namespace": lambda: NamespaceController(client, informers, workers=options.concurrent_namespace_syncs),
         "nodeipam": lambda: NodeIpamController(
             client,

@@ -57,7 +57,7 @@ class TestKubernetes:
         api.wait_pods("app=web", 2)
         core.patch_namespaced_replication_controller_scale("web", api.namespace, {"spec": {"replicas": 0}})
         eventually(lambda: not core.list_namespaced_pod(api.namespace, label_selector="app=web").items, "no pods")
-        core.delete_namespaced_replication_controller("web", api.namespace)
+        core.delete_namespaced_replication_controller("web", api.namespace, propagation_policy="Background")
         with pytest.raises(kubernetes.client.ApiException) as gone:
             core.read_namespaced_replication_controller("web", api.namespace)
         assert gone.value.status == 404

@@ -14,9 +14,10 @@ IMMORTAL_NAMESPACES = frozenset({"default", "kube-system", "kube-public"})
 
 
 class ReplicationControllerStrategy(Strategy):
-    """Replication controllers count the generations of their spec."""
+    """Replication controllers count the generations of their spec, and leave their pods behind, as in v1 ever since."""
 
     counts_generations = True
+    orphans = True
 
 
 class CreateOnUpdate(Strategy):

@@ -35,6 +35,8 @@ class Strategy:
     """The cluster gives it something (addresses, ports) when it is created."""
     counts_generations = False
     """metadata.generation starts at 1 and is raised by every change of the spec."""
+    orphans = False
+    """A deletion that does not say what becomes of the dependents lets them stay."""
 
     def __init__(self, resource: Resource) -> None:
         self.resource = resource

@@ -69,7 +69,7 @@ async def test_from_a_controller_to_endpoints_and_back(control_plane: ControlPla
     assert {"SuccessfulCreate", "Scheduled"} <= reasons
     await scale(plane, 1)
     await settled(plane, 1)
-    await plane.client.delete(ReplicationController, "web", "default")
+    await plane.client.delete(ReplicationController, "web", "default", propagation="Background")
     await gone(plane)
 
 

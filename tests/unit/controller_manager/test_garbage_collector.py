@@ -97,30 +97,3 @@ async def test_while_the_api_is_away_nobody_is_condemned(api: MemoryApi, monkeyp
             patch.undo()
             await asyncio.sleep(60)
             assert await names(api) == []
-
-
-async def test_orphaned_dependents_stay_and_the_owner_goes(api: MemoryApi) -> None:
-    web = rc("web")
-    web.metadata.finalizers = ["orphan"]
-    web = await api.create(web)
-    await api.create(pod("web-0", owner=web))
-    async with controllers(api, GC):
-        await api.delete(ReplicationController, "web", "default")
-        await asyncio.sleep(1)
-        assert await names(api, ReplicationController) == []
-        assert (await api.get(Pod, "web-0", "default")).metadata.ownerReferences == []
-
-
-async def test_in_the_foreground_the_dependents_go_first(api: MemoryApi) -> None:
-    web = rc("web")
-    web.metadata.finalizers = ["foregroundDeletion"]
-    web = await api.create(web)
-    await api.create(pod("web-0", owner=web, node="n"))
-    async with controllers(api, GC):
-        await api.delete(ReplicationController, "web", "default")
-        await asyncio.sleep(3)
-        assert (await api.get(Pod, "web-0", "default")).metadata.deletionTimestamp is not None
-        assert await names(api, ReplicationController) == ["web"], "it waits for its pod"
-        await api.delete(Pod, "web-0", "default", grace_period=0)
-        await asyncio.sleep(1)
-        assert await names(api, ReplicationController) == []
