@@ -3,7 +3,8 @@
 As Kubernetes does it (client-go, tools/record): an event that happened before (same object, reason, message, type and
 source) raises the count of the one that is stored; events of one object that differ only in their message are, after
 ten in ten minutes, combined into one; and an object has 25 events and then one every five minutes. What `event()` is
-told waits in a bounded queue and is written in the background: telling never blocks, never raises, and is no promise.
+told waits in a bounded queue and is written in the background, 50 a second after a burst of 100 (the rate of upstream's
+clients): telling never blocks, never raises, and is no promise, and what is told does not slow down what is done.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 from kube.api import errors
 from kube.api.core import Event, EventSource, ObjectReference
@@ -27,6 +28,8 @@ EventKind = Literal["Normal", "Warning"]
 
 QUEUE = 1000
 """Events that may wait to be written."""
+QPS, QPS_BURST = 50.0, 100.0
+"""Events that are written a second, and so many at once after a silence (kubelet's --event-qps, --event-burst)."""
 REMEMBERED = 4096
 """Objects and events that the correlator keeps in mind."""
 SIMILAR, SIMILAR_SECONDS = 10, 600.0
@@ -43,18 +46,12 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-def reference(obj: Object | ObjectReference) -> ObjectReference:
-    """How an event names the object that it is about."""
+def _about(obj: Object | ObjectReference) -> tuple[str, str, str, str, str, str, str]:
+    """What a reference to an object says, in the order of `_event`."""
     if isinstance(obj, ObjectReference):
-        return obj
-    return ObjectReference(
-        kind=obj.kind,
-        apiVersion=obj.apiVersion,
-        namespace=obj.namespace,
-        name=obj.name,
-        uid=obj.metadata.uid,
-        resourceVersion=obj.metadata.resourceVersion,
-    )
+        return obj.kind, obj.apiVersion, obj.namespace, obj.name, obj.uid, obj.resourceVersion, obj.fieldPath
+    meta = obj.metadata
+    return obj.kind, obj.apiVersion, meta.namespace, meta.name, meta.uid, meta.resourceVersion, ""
 
 
 class _Recent(Generic[K, V]):
@@ -86,10 +83,16 @@ class _Similar:
 
 @dataclass(slots=True)
 class _Bucket:
-    """Tokens that one object's events from one source are paid with."""
+    """Tokens that events are paid with."""
 
     tokens: float
     filled: float
+
+    def fill(self, at: float, rate: float, most: float) -> float:
+        """The tokens that there are now."""
+        self.tokens = min(most, self.tokens + (at - self.filled) * rate)
+        self.filled = at
+        return self.tokens
 
 
 @dataclass(slots=True)
@@ -158,9 +161,7 @@ class Correlator:
 
     def _pay(self, of_object: tuple[str, ...], at: float) -> bool:
         bucket = self._buckets.get(of_object, lambda: _Bucket(float(BURST), at))
-        bucket.tokens = min(BURST, bucket.tokens + (at - bucket.filled) / REFILL_SECONDS)
-        bucket.filled = at
-        if bucket.tokens < 1:
+        if bucket.fill(at, 1 / REFILL_SECONDS, BURST) < 1:
             return False
         bucket.tokens -= 1
         return True
@@ -171,43 +172,63 @@ class Correlator:
         return f"{of}.{self._last_name:x}"
 
 
+class _Told(NamedTuple):
+    """An event that waits: as little of it as tells it all, for thousands may."""
+
+    about: tuple[str, str, str, str, str, str, str]
+    type: EventKind
+    reason: str
+    message: str
+    at: Time
+
+
 class EventRecorder:
     """Tells events in the name of one component. `run` writes them."""
 
-    def __init__(self, client: Client, component: str, host: str = "") -> None:
+    def __init__(self, client: Client, component: str, host: str = "", *, most: int | None = None) -> None:
+        """`most`: events that may wait to be written; further ones are dropped."""
         self._client = client
         self._source = EventSource(component=component, host=host)
         self._correlator = Correlator()
-        self._queue: deque[Event] = deque()
+        self._queue: deque[_Told] = deque()
+        self._most = most or QUEUE
         self._news = asyncio.Event()
         self._dropped = 0
 
     def event(self, obj: Object | ObjectReference, type: EventKind, reason: str, message: str) -> None:
         """Tell that something happened to an object. Never blocks, never raises."""
-        if len(self._queue) >= QUEUE:
+        if len(self._queue) >= self._most:
             if not self._dropped:
-                log.warning("events are dropped: too many wait to be written", extra={"waiting": QUEUE})
+                log.warning("events are dropped: too many wait to be written", extra={"waiting": self._most})
             self._dropped += 1
             return
         try:
-            self._queue.append(self._event(reference(obj), type, reason, message))
+            self._queue.append(_Told(_about(obj), type, reason, message[:LONGEST_MESSAGE], now()))
         except Exception:  # the promise: what cannot be told is logged, whatever it is
             log.exception("cannot tell an event", extra={"reason": reason})
         else:
             self._news.set()
 
-    def _event(self, about: ObjectReference, type: EventKind, reason: str, message: str) -> Event:
-        at = now()
+    def _event(self, told: _Told) -> Event:
+        kind, api_version, namespace, name, uid, version, field_path = told.about
         return Event(
-            metadata=ObjectMeta(namespace=about.namespace or "default"),
-            involvedObject=about,
-            reason=reason,
-            message=message[:LONGEST_MESSAGE],
+            metadata=ObjectMeta(namespace=namespace or "default"),
+            involvedObject=ObjectReference(
+                kind=kind,
+                apiVersion=api_version,
+                namespace=namespace,
+                name=name,
+                uid=uid,
+                resourceVersion=version,
+                fieldPath=field_path,
+            ),
+            reason=told.reason,
+            message=told.message,
             source=self._source,
-            firstTimestamp=at,
-            lastTimestamp=at,
+            firstTimestamp=told.at,
+            lastTimestamp=told.at,
             count=1,
-            type=type,
+            type=told.type,
             reportingComponent=self._source.component,
             reportingInstance=self._source.host,
         )
@@ -215,17 +236,28 @@ class EventRecorder:
     async def run(self) -> None:
         """Write what is told, until cancelled."""
         loop = asyncio.get_running_loop()
+        pace = _Bucket(QPS_BURST, loop.time())
         while True:
             while not self._queue:
                 self._news.clear()
                 await self._news.wait()
-            correlated = self._correlator.correlate(self._queue[0], loop.time())
+            correlated = self._correlated(self._queue[0], loop.time())
             if correlated is not None:
+                if (tokens := pace.fill(loop.time(), QPS, QPS_BURST)) < 1:
+                    await asyncio.sleep((1 - tokens) / QPS)
+                pace.tokens -= 1
                 await self._write_until_answered(correlated)
             self._queue.popleft()
-            if self._dropped and len(self._queue) < QUEUE // 2:
+            if self._dropped and len(self._queue) < self._most // 2:
                 log.warning("events were dropped", extra={"dropped": self._dropped})
                 self._dropped = 0
+
+    def _correlated(self, told: _Told, at: float) -> Correlated | None:
+        try:
+            return self._correlator.correlate(self._event(told), at)
+        except Exception:  # the promise, as above
+            log.exception("cannot tell an event", extra={"reason": told.reason})
+            return None
 
     async def _write_until_answered(self, correlated: Correlated) -> None:
         wait = SHORTEST_WAIT

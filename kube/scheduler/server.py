@@ -37,6 +37,9 @@ VOLUMES = [
     each.model for each in (resources.PERSISTENT_VOLUME_CLAIMS, resources.PERSISTENT_VOLUMES, resources.STORAGE_CLASSES)
 ]
 
+EVENTS = 10_000
+"""Events that may wait: one for each pod of a large batch, which is bound faster than that is told."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parts:
@@ -55,7 +58,7 @@ async def run(options: Options) -> None:
     settings = configured(options)
     async with flags.connect(options.client, user_agent="kube-scheduler") as (client, sources):
         informers = Informers(sources)
-        recorder = EventRecorder(client, options.scheduler_name)
+        recorder = EventRecorder(client, options.scheduler_name, most=EVENTS)
         parts = build(client, informers, recorder, settings, seed=options.seed)
         if options.plan:
             await planned(informers, parts, options.filename)

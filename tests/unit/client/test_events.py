@@ -16,8 +16,9 @@ from kube.api import errors
 from kube.api.core import Event, EventSource, Node, ObjectReference
 from kube.api.meta import ObjectMeta, now
 from kube.client import events
-from kube.client.events import BURST, Correlated, Correlator, EventRecorder, reference
+from kube.client.events import BURST, Correlated, Correlator, EventRecorder
 from kube.client.rest import Client
+from tests.memory_api import MemoryApi
 from tests.unit.client.apiserver import Asked, FakeApiserver, json, serve
 from tests.unit.client.cluster import make_pod
 
@@ -100,16 +101,6 @@ class TestCorrelator:
         assert correlator.correlate(event(), 303) is None
 
 
-def test_a_reference_names_the_very_object() -> None:
-    assert reference(POD).to_dict() == {
-        "kind": "Pod",
-        "apiVersion": "v1",
-        "namespace": "shop",
-        "name": "web",
-        "uid": "u1",
-    }
-
-
 @asynccontextmanager
 async def recording(
     *answers: web.Response, component: str = "kubelet", host: str = "node-1"
@@ -141,7 +132,8 @@ async def test_an_event_is_posted_and_a_repeated_one_patched() -> None:
             recorder.event(POD, "Warning", "BackOff", "restarting failed container")
         first, *again = await asked(3)
     assert (first.method, first.path) == ("POST", "/api/v1/namespaces/shop/events")
-    assert first.body["involvedObject"]["uid"] == "u1"
+    about = {"kind": "Pod", "apiVersion": "v1", "namespace": "shop", "name": "web", "uid": "u1"}
+    assert first.body["involvedObject"] == about, "the very object"
     assert first.body["source"] == {"component": "kubelet", "host": "node-1"}
     assert first.body["reportingComponent"] == "kubelet"
     assert first.body["type"] == "Warning"
@@ -201,11 +193,10 @@ async def test_while_the_apiserver_is_away_events_wait_in_their_order(monkeypatc
 
 
 async def test_when_too_many_wait_more_are_dropped_and_that_is_logged_once(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(events, "QUEUE", 5)
     async with Client("http://127.0.0.1:9") as client:
-        recorder = EventRecorder(client, "kubelet")
+        recorder = EventRecorder(client, "kubelet", most=5)
         for number in range(50):
             recorder.event(POD, "Normal", "Pulled", f"{number}")
     assert [record.getMessage() for record in caplog.records] == ["events are dropped: too many wait to be written"]
@@ -216,3 +207,17 @@ async def test_telling_never_raises(caplog: pytest.LogCaptureFixture) -> None:
         recorder.event(None, "Normal", "Odd", "x")  # type: ignore[arg-type]  # on purpose
         recorder.event(POD, "Normal", "Odd", 7)  # type: ignore[arg-type]  # on purpose
     assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+
+
+@pytest.mark.looptime
+async def test_a_hundred_are_written_at_once_and_then_fifty_a_second() -> None:
+    api = MemoryApi()
+    recorder = EventRecorder(api, "kubelet")
+    running = asyncio.ensure_future(recorder.run())
+    for number in range(400):
+        recorder.event(make_pod(f"p{number}"), "Normal", "Pulled", "pulled")
+    for seconds, written in ((0.1, 100), (1.0, 150), (3.0, 300), (2.0, 400), (100.0, 400)):
+        await asyncio.sleep(seconds)
+        assert abs(len(api.writes) - written) <= 6
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
