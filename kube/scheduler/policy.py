@@ -2,7 +2,8 @@
 
     {"kind": "Policy", "apiVersion": "v1",
      "predicates": [{"name": "PodFitsPorts"}, {"name": "PodFitsResources"}, {"name": "HostName"},
-                    {"name": "Zoned", "argument": {"labelsPresence": {"labels": ["zone"], "presence": true}}}],
+                    {"name": "Zoned", "argument": {"labelsPresence": {"labels": ["zone"], "presence": true}}},
+                    {"name": "OneRegion", "argument": {"serviceAffinity": {"labels": ["region"]}}}],
      "priorities": [{"name": "LeastRequestedPriority", "weight": 1},
                     {"name": "ZoneSpread", "weight": 2, "argument": {"serviceAntiAffinity": {"label": "zone"}}}]}
 
@@ -19,6 +20,7 @@ from kube.scheduler import filters, plugins, scores
 from kube.scheduler.configuration import Settings, _Model, read
 from kube.scheduler.framework import Filter, Profile, Score, Weighted
 from kube.scheduler.plugins import Context
+from kube.scheduler.serviceaffinity import ServiceAffinity
 
 ALWAYS = ("NodeUnschedulable", "TaintToleration", "NodeConditions")
 
@@ -63,10 +65,17 @@ class LabelsPresence(_Model):
     presence: bool = False
 
 
+class Labels(_Model):
+    """ServiceAffinity."""
+
+    labels: list[str]
+
+
 class PredicateArgument(_Model):
     """What a predicate of one's own is made from."""
 
     labelsPresence: LabelsPresence | None = None
+    serviceAffinity: Labels | None = None
 
 
 class Predicate(_Model):
@@ -138,9 +147,11 @@ def profile(policy: Policy, context: Context, scheduler_name: str) -> Profile:
     named = dict.fromkeys(ALWAYS)
     own: list[Filter] = []
     for predicate in policy.predicates:
-        presence = predicate.argument.labelsPresence if predicate.argument else None
-        if presence is not None:
+        argument = predicate.argument or PredicateArgument()
+        if (presence := argument.labelsPresence) is not None:
             own.append(filters.NodeLabels(presence.labels, presence.presence))
+        if (affinity := argument.serviceAffinity) is not None:
+            own.append(ServiceAffinity(context.cache, context.service_selectors, affinity.labels))
         named.update(dict.fromkeys(PREDICATES.get(predicate.name, ())))
     built_in = [make(context, {}) for name, make in plugins.FILTERS.items() if name in named]
     weighted = []

@@ -39,7 +39,9 @@ def stored(api_version: str, kind: str, name: str, *owners: OwnerReference, name
     """An object of a kind that is only stored."""
     resource = resources.by_kind(api_version, kind)
     assert resource is not None
-    return owned(resource.model(metadata=ObjectMeta(name=name, namespace=namespace)), *owners)
+    made = resource.model(metadata=ObjectMeta(name=name, namespace=namespace))
+    made.metadata.ownerReferences = [*owners]
+    return made
 
 
 async def left(api: MemoryApi) -> list[str]:
