@@ -1,4 +1,4 @@
-"""The floor of a create: etcd transactions that do what it has to do, by the same client library and nothing else.
+"""The floor of a create: etcd transactions that do what it has to do, by gRPC's own client and nothing else.
 
 `python -m deploy.benchmarks._transactions URL FILE SECONDS` writes the file's content under new names, 16 at a time,
 and prints how many a second.
@@ -15,13 +15,15 @@ from pathlib import Path
 
 import grpc.aio
 import uvloop
-from aetcd import rpc
+
+from kube.store import messages
+from kube.store.connection import TXN
 
 
 async def measure(target: str, value: bytes, seconds: float) -> float:
     """Transactions a second."""
     async with grpc.aio.insecure_channel(target) as channel:
-        txn = rpc.KVStub(channel).Txn
+        txn = channel.unary_unary(TXN.path, messages.TxnRequest.SerializeToString, TXN.answer)
         numbers = itertools.count()
         end = time.monotonic() + seconds
 
@@ -29,8 +31,8 @@ async def measure(target: str, value: bytes, seconds: float) -> float:
             done = 0
             while time.monotonic() < end:
                 key = b"/floor/%d/%d" % (os.getpid(), next(numbers))
-                request = rpc.TxnRequest()
-                request.compare.add(key=key, target=rpc.Compare.MOD, result=rpc.Compare.EQUAL, mod_revision=0)
+                request = messages.TxnRequest()
+                request.compare.add(key=key, target=messages.MOD, result=messages.EQUAL, mod_revision=0)
                 put = request.success.add().request_put
                 put.key, put.value = key, value
                 await txn(request)

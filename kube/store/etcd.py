@@ -1,7 +1,7 @@
 """The store, as it is in etcd: its gRPC messages, built and read without anything in between.
 
-`aetcd` supplies the generated stubs. Its own client is left out: its watcher loses what a faithful watch needs (which
-changes belong to one transaction, up to which revision all was seen, why a watch ended).
+A client library would lose what a faithful watch needs: which changes belong to one transaction, up to which revision
+all was seen, why a watch ended.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
-import grpc.aio
-from aetcd import rpc
-
-from kube.store.connection import COMPACT, GRANT, RANGE, TXN, Connection
+from kube.store import messages
+from kube.store.calls import CallFailed
+from kube.store.connection import COMPACT, GRANT, RANGE, TXN, WATCH, Connection
 from kube.store.store import (
     Change,
     Compacted,
@@ -42,11 +41,11 @@ class EtcdStore:
         self._etcd = Connection(endpoints, timeout=timeout, ca=ca, cert=cert, key=key)
 
     async def get(self, key: str) -> tuple[KeyValue | None, int]:
-        answer = await self._etcd.call(RANGE, rpc.RangeRequest(key=_encode(key)), repeatable=True)
+        answer = await self._etcd.call(RANGE, messages.RangeRequest(key=_encode(key)), repeatable=True)
         return (_key_value(answer.kvs[0]) if answer.kvs else None), answer.header.revision
 
     async def revision(self) -> int:
-        answer = await self._etcd.call(RANGE, rpc.RangeRequest(key=b"\0", count_only=True), repeatable=True)
+        answer = await self._etcd.call(RANGE, messages.RangeRequest(key=b"\0", count_only=True), repeatable=True)
         return int(answer.header.revision)
 
     async def list(self, prefix: str, *, limit: int = 0, after: str = "", revision: int = 0) -> Page:
@@ -56,7 +55,7 @@ class EtcdStore:
         items: list[KeyValue] = []
         while True:
             size = min(limit - len(items), PAGE) if limit else PAGE
-            request = rpc.RangeRequest(key=start, range_end=end, limit=size, revision=revision)
+            request = messages.RangeRequest(key=start, range_end=end, limit=size, revision=revision)
             try:
                 answer = await self._etcd.call(RANGE, request, repeatable=True)
             except Compacted:
@@ -70,10 +69,10 @@ class EtcdStore:
 
     async def txn(self, compares: Sequence[Compare], ops: Sequence[Op]) -> TxnResult:
         # Messages are filled in place: that costs a third of building them from parts.
-        request = rpc.TxnRequest()
+        request = messages.TxnRequest()
         for compare in compares:
             key = _encode(compare.key)
-            request.compare.add(key=key, target=_MOD, result=_EQUAL, mod_revision=compare.revision)
+            request.compare.add(key=key, target=messages.MOD, result=messages.EQUAL, mod_revision=compare.revision)
             request.failure.add().request_range.key = key
         for op in ops:
             if isinstance(op, Put):
@@ -89,7 +88,7 @@ class EtcdStore:
 
     async def watch(self, prefix: str, revision: int, *, exact: bool = False) -> AsyncGenerator[WatchBatch, None]:
         start, end = (_encode(prefix), b"") if exact else _range(prefix)
-        request = rpc.WatchCreateRequest(
+        request = messages.WatchCreateRequest(
             key=start, range_end=end, start_revision=revision, prev_kv=True, progress_notify=True
         )
         async with aclosing(self._stream(request)) as answers:
@@ -107,12 +106,12 @@ class EtcdStore:
                     yield WatchBatch([], answer.header.revision)
 
     async def grant(self, ttl: int) -> int:
-        answer = await self._etcd.call(GRANT, rpc.LeaseGrantRequest(TTL=ttl), repeatable=True)
+        answer = await self._etcd.call(GRANT, messages.LeaseGrantRequest(TTL=ttl), repeatable=True)
         return int(answer.ID)
 
     async def compact(self, revision: int) -> None:
         try:
-            await self._etcd.call(COMPACT, rpc.CompactionRequest(revision=revision), repeatable=True)
+            await self._etcd.call(COMPACT, messages.CompactionRequest(revision=revision), repeatable=True)
         except Compacted:
             return
 
@@ -123,31 +122,28 @@ class EtcdStore:
         """The answers to one watch, in a stream of its own. Raises Unavailable when it breaks."""
         deadline = asyncio.get_running_loop().time() + self._etcd.timeout
         member = await self._etcd.member(deadline)
-        # A member that lost its leader ends the stream, where it would otherwise be silent.
-        stream = member.watch(metadata=(("hasleader", "true"),))
+        begin = messages.WatchRequest(create_request=request).SerializeToString()
         try:
-            async with asyncio.timeout_at(deadline):
-                await stream.write(rpc.WatchRequest(create_request=request))
-                answer = await stream.read()
-            while answer:  # the end, grpc.aio.EOF, is false
-                yield answer
-                answer = await stream.read()
-        except grpc.aio.AioRpcError as error:
+            stream = await member.stream(WATCH, begin, deadline)
+            try:
+                async with asyncio.timeout_at(deadline):
+                    answer = await stream.read()
+                while answer is not None:
+                    yield WATCH.answer(answer)
+                    answer = await stream.read()
+            finally:
+                stream.cancel()
+        except CallFailed as error:
             self._etcd.avoid(member)
             raise self._etcd.failure(error) from None
         except TimeoutError:
             self._etcd.avoid(member)
             raise Unavailable(f"{self._etcd}: no watch within {self._etcd.timeout:g} s") from None
-        except asyncio.CancelledError:
-            self._etcd.raise_if_closed()
-            raise
-        finally:
-            stream.cancel()
         raise Unavailable(f"{self._etcd}: the watch ended")
 
     async def _compacted(self) -> int:
         """The revision that the store is compacted up to. Only a watch from before it is told."""
-        request = rpc.WatchCreateRequest(key=b"\0", start_revision=1)
+        request = messages.WatchCreateRequest(key=b"\0", start_revision=1)
         try:
             async with asyncio.timeout(self._etcd.timeout), aclosing(self._stream(request)) as answers:
                 async for answer in answers:
@@ -156,9 +152,6 @@ class EtcdStore:
         except TimeoutError:
             pass
         raise Unavailable(f"{self._etcd}: does not say what it is compacted up to")
-
-
-_MOD, _EQUAL = rpc.Compare.MOD, rpc.Compare.EQUAL
 
 
 def _encode(key: str) -> bytes:
@@ -178,7 +171,7 @@ def _key_value(kv: Any) -> KeyValue:
 
 def _change(event: Any) -> Change:
     kv = event.kv
-    removed = event.type == rpc.Event.DELETE
+    removed = event.type == messages.DELETE
     previous = _key_value(event.prev_kv) if event.prev_kv.key else None
     if previous is None and (removed or kv.create_revision != kv.mod_revision):
         # Compacted between the change and our reading of it. Whoever follows a selector needs to know what was there.
