@@ -14,8 +14,8 @@ import uvloop
 
 from kube import daemon
 from kube.apiserver.asgi import Receive, Scope, Send
+from kube.apiserver.protocol import HttpProtocol
 from kube.apiserver.server import Server
-from kube.apiserver.upgrade import HttpProtocol
 
 
 async def serve(port: int, body: bytes, *tls: str) -> None:

@@ -23,6 +23,7 @@ from kube.apiserver.asgi import Receive, Scope, Send
 from kube.apiserver.deadlines import Deadlines
 from kube.apiserver.discovery import Discovery
 from kube.apiserver.handlers import Handlers
+from kube.apiserver.protocol import whole_of
 from kube.apiserver.request import Query, Request, Response, Target, parse_path
 from kube.apiserver.streams import SUBRESOURCES
 from kube.apiserver.upgrade import upgrade_of
@@ -79,13 +80,17 @@ class Api:
             log.exception("%s %s failed", method, path)
             response = error_response(errors.InternalError("an error on the server has prevented the request from "
                                                            "succeeding: see the log of the apiserver"))  # fmt: skip
-        lasting = response.tunnel is not None or response.stream is not None
         measured = None
         if target is not None:
             watching = response.stream is not None and target.subresource == ""
             measured = metrics.of(target, method, watching=watching)
         if measured is not None:
             measured.answered(response.status, time.perf_counter() - began)
+        if response.plain and len(response.body) < GZIP_FROM:
+            whole = whole_of(scope)
+            if whole is not None and whole(response.status, response.content_type, response.body):
+                return
+        lasting = response.tunnel is not None or response.stream is not None
         with measured.open.track_inprogress() if measured is not None and lasting else nullcontext():
             await self._send(response, scope, method, headers, receive, send)
 

@@ -135,3 +135,8 @@ class Response:
     stream: AsyncGenerator[bytes, None] | None = None
     tunnel: Tunnel | None = None
     """The connection is carried on to another server from here on."""
+
+    @property
+    def plain(self) -> bool:
+        """There is nothing to it but status, media type and body."""
+        return self.stream is None and self.tunnel is None and not self.parts and not self.headers

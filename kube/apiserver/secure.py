@@ -16,7 +16,7 @@ from kube.apiserver.access import Access
 from kube.apiserver.app import error_response, send_response
 from kube.apiserver.asgi import Application, Receive, Scope, Send
 from kube.apiserver.authentication import USER, Peer
-from kube.apiserver.upgrade import HttpProtocol
+from kube.apiserver.protocol import HttpProtocol
 
 PEER = "kube.peer"
 """Where a scope has its connection's Peer."""

@@ -26,9 +26,9 @@ from kube.apiserver.kubernetes_service import Address, KubernetesService
 from kube.apiserver.nodes import NodeClient
 from kube.apiserver.options import Options
 from kube.apiserver.pages import pages
+from kube.apiserver.protocol import HttpProtocol
 from kube.apiserver.registry import strategies
 from kube.apiserver.secure import Secure, SecureProtocol
-from kube.apiserver.upgrade import HttpProtocol
 from kube.apiserver.verbs import Verbs
 from kube.store.compaction import Compactor
 from kube.store.etcd import EtcdStore

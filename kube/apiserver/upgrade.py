@@ -2,7 +2,7 @@
 
 ASGI knows no upgrade but its own WebSocket. What runs inside these connections is the kubelet's business, so here they
 are bytes: the request is answered as any other (who may, which pod, which node), and then the client's connection and
-one to the kubelet are joined. `HttpProtocol`, uvicorn's own but for this, hands the connection out with the scope.
+one to the kubelet are joined. `UpgradeProtocol`, uvicorn's own but for this, hands the connection out with the scope.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def upgrade_of(scope: Scope) -> Upgrade | None:
     return None if take is None else Upgrade(scope["method"], list(scope["headers"]), take)
 
 
-class HttpProtocol(HttpToolsProtocol):
+class UpgradeProtocol(HttpToolsProtocol):
     """uvicorn's HTTP/1.1, with a way out of it."""
 
     _early: bytearray | None = None
@@ -100,7 +100,7 @@ class HttpProtocol(HttpToolsProtocol):
 
 
 class _TakenOver(asyncio.StreamReaderProtocol):
-    def __init__(self, reader: asyncio.StreamReader, before: HttpProtocol) -> None:
+    def __init__(self, reader: asyncio.StreamReader, before: UpgradeProtocol) -> None:
         super().__init__(reader, loop=before.loop)
         self._before = before
 

@@ -81,6 +81,8 @@ class Wire(asyncio.Protocol):
         self._blocked: deque[Call] = deque()
         """Calls that have more to send than the windows allow."""
         self._due = 0
+        self._out: list[bytes] = []
+        """Frames of this turn of the event loop: they are sent together, as a write costs as much as a call."""
         self._lost = "the connection was lost"
         self._heard = 0.0
         self._timer: asyncio.TimerHandle
@@ -154,7 +156,7 @@ class Wire(asyncio.Protocol):
         size = len(message) + 5
         begin = _frame_head.pack(len(head) >> 8, len(head) & 255, HEADERS, END_HEADERS, number) + head
         if self._blocked or size > self._frame or size > self._window or size > call.window:
-            self._transport.write(begin)
+            self._send(begin)
             call.unsent = memoryview(framed(message))
             self._blocked.append(call)
             self._send_blocked()
@@ -162,7 +164,7 @@ class Wire(asyncio.Protocol):
         self._window -= size
         call.window -= size
         data = _frame_head.pack(size >> 8, size & 255, DATA, END_STREAM if call.half_closes else 0, number)
-        self._transport.write(begin + data + framed(message))
+        self._send(begin + data + framed(message))
 
     def _send_blocked(self) -> None:
         """Send as much as the windows allow, in turn."""
@@ -181,14 +183,24 @@ class Wire(asyncio.Protocol):
 
     def _write(self, kind: int, flags: int, number: int, payload: bytes) -> None:
         size = len(payload)
-        self._transport.write(_frame_head.pack(size >> 8, size & 255, kind, flags, number) + payload)
+        self._send(_frame_head.pack(size >> 8, size & 255, kind, flags, number) + payload)
+
+    def _send(self, frames: bytes) -> None:
+        if not self._out:
+            self._loop.call_soon(self._flush)
+        self._out.append(frames)
+
+    def _flush(self) -> None:
+        out, self._out = self._out, []
+        if not self._transport.is_closing():
+            self._transport.write(b"".join(out))
 
     # The connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # what it is for TCP
         self._transport = transport
         settings = ((HEADER_TABLE_SIZE, 0), (ENABLE_PUSH, 0), (INITIAL_WINDOW_SIZE, OUR_WINDOW))
-        transport.write(PREFACE)
+        self._send(PREFACE)
         self._write(SETTINGS, 0, 0, b"".join(_setting.pack(*each) for each in settings))
         self._write(WINDOW_UPDATE, 0, 0, _number.pack(OUR_WINDOW - WINDOW))
         self._heard = self._loop.time()
