@@ -36,6 +36,16 @@ PeerCertificate = dict[str, Any]
 """A certificate that OpenSSL has verified, as `ssl.SSLSocket.getpeercert` gives it."""
 
 
+def subject(peer: PeerCertificate) -> tuple[str, list[str]]:
+    """Whom a client's certificate is of: CN is the user (empty: of nobody), each O a group.
+
+    (apiserver/pkg/authentication/request/x509)
+    """
+    attributes = [pair for rdn in peer.get("subject", ()) for pair in rdn]
+    names = [value for key, value in attributes if key == "commonName"]
+    return names[-1] if names else "", [value for key, value in attributes if key == "organizationName"]
+
+
 @dataclass(frozen=True, slots=True)
 class Pair:
     """A certificate (and the chain behind it) and its key, in two files."""
@@ -214,11 +224,15 @@ def _write(path: Path, content: bytes, *, secret: bool) -> None:
 # Loaded
 
 
+NOT_TLS = frozenset({"HTTP_REQUEST", "WRONG_VERSION_NUMBER"})
+"""Why OpenSSL refuses what is not even the beginning of a handshake."""
+
+
 class _Outspoken(ssl.SSLObject):
     """Says why it refuses a handshake.
 
     OpenSSL has an alert for the other side, and event loops close the connection before it is sent: so the failure is
-    told to the loop one step later.
+    told to the loop one step later. Not to who speaks no TLS: he would wait for ever, and so would we.
     """
 
     _failure: ssl.SSLError | None = None
@@ -231,6 +245,8 @@ class _Outspoken(ssl.SSLObject):
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             raise
         except ssl.SSLError as error:
+            if error.reason in NOT_TLS:
+                raise
             self._failure = error
             raise ssl.SSLWantReadError from None
 
@@ -254,11 +270,15 @@ def server_context(pair: Pair, client_ca: Path | None = None) -> ssl.SSLContext:
     return context
 
 
-def client_context(authorities: Path, pair: Pair | None = None) -> ssl.SSLContext:
-    """What a client speaks TLS with, that trusts these authorities only. Raises Fatal."""
+def client_context(authorities: Path | None, pair: Pair | None = None) -> ssl.SSLContext:
+    """What a client speaks TLS with, that trusts these authorities only (None: whoever answers). Raises Fatal."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    load_authorities(context, authorities)
+    if authorities is None:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    else:
+        load_authorities(context, authorities)
     if pair is not None:
         load_chain(context, pair)
     return context

@@ -18,6 +18,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
@@ -32,6 +33,10 @@ log = logging.getLogger(__name__)
 Options = TypeVar("Options")
 Check = Callable[[], Awaitable[None] | None]
 """Asks whether something works. It raises if not, and the exception's text is the reason."""
+Middleware = Callable[
+    [web.Request, Callable[[web.Request], Awaitable[web.StreamResponse]]], Awaitable[web.StreamResponse]
+]
+"""Answers a request, or has it answered."""
 
 CHECK_TIMEOUT = 5.0
 """Seconds after which a health check counts as failed."""
@@ -282,19 +287,22 @@ async def serve_health(
     routes: Iterable[web.AbstractRouteDef] = (),
     *,
     flag: str = "--port",
+    tls: ssl.SSLContext | None = None,
+    guard: Middleware | None = None,
 ) -> AsyncIterator[int]:
     """Serve /livez (the process answers), /healthz and /readyz (so do all checks), /metrics and `routes`.
 
-    `?verbose` lists the checks, `/readyz/<check>` asks one. Gives the port (that was chosen, if `port` is 0).
+    `?verbose` lists the checks, `/readyz/<check>` asks one. `guard`: sees each request first. Gives the port (that was
+    chosen, if `port` is 0).
     """
-    app = web.Application()
+    app = web.Application(middlewares=[guard] if guard else [])
     app.add_routes(health_routes(checks or {}))
     app.add_routes(routes)
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()
     try:
         sock = listen(address, port, flag=flag)
-        await web.SockSite(runner, sock).start()
+        await web.SockSite(runner, sock, ssl_context=tls).start()
         bound: int = sock.getsockname()[1]
         log.debug("serving health and metrics", extra={"address": address, "port": bound})
         yield bound

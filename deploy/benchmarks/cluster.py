@@ -34,6 +34,7 @@ SETTINGS = Settings(
     scheduler_port=27251,
     controller_manager_port=27252,
     kubelet_port=27250,
+    kubelet_healthz_port=27248,
     proxy_port=27249,
     dns_port=27254,
     shared_etcd=False,

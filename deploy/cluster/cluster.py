@@ -122,6 +122,9 @@ class Cluster:
             machine.require_free(self._port(name), name)
         if APISERVER in fresh:
             machine.require_free(self.settings.secure_port, APISERVER)
+        if KUBELET in fresh:
+            machine.require_free(self.settings.kubelet_port, KUBELET)
+        if APISERVER in fresh or KUBELET in fresh:
             pki.ensure(self.settings)
         if PROXY in fresh and (others := machine.processes_here(PROXY)):
             raise Failed(
@@ -281,6 +284,9 @@ def programs(settings: Settings) -> list[Program]:
                 f"--tls-private-key-file={settings.pki / 'apiserver.key'}",
                 f"--client-ca-file={settings.pki / 'ca.crt'}",
                 "--authorization-mode=RBAC",
+                f"--kubelet-client-certificate={settings.pki / 'apiserver-kubelet-client.crt'}",
+                f"--kubelet-client-key={settings.pki / 'apiserver-kubelet-client.key'}",
+                f"--kubelet-certificate-authority={settings.pki / 'ca.crt'}",
                 f"--service-cluster-ip-range={settings.service_range}",
             ),
             health(settings.apiserver_port),
@@ -308,13 +314,19 @@ def programs(settings: Settings) -> list[Program]:
                 *client,
                 f"--hostname-override={settings.node}",
                 f"--port={settings.kubelet_port}",
+                f"--healthz-port={settings.kubelet_healthz_port}",
+                f"--tls-cert-file={settings.pki / 'kubelet.crt'}",
+                f"--tls-private-key-file={settings.pki / 'kubelet.key'}",
+                f"--client-ca-file={settings.pki / 'ca.crt'}",
+                "--anonymous-auth=false",
+                "--authorization-mode=Webhook",
                 f"--root-dir={settings.run / 'kubelet'}",
                 f"--pod-cidr={settings.pod_range}",
                 f"--network={settings.pod_network}",
                 f"--bridge={settings.bridge}",
                 f"--cluster-dns={settings.cluster_dns}",
             ),
-            health(settings.kubelet_port),
+            health(settings.kubelet_healthz_port),
         ),
         Program(
             PROXY,

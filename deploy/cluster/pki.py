@@ -3,6 +3,9 @@
     pki/ca.crt, ca.key                  the authority of the cluster
     pki/apiserver.crt, apiserver.key    what the apiserver serves with
     pki/admin.crt, admin.key            the administrator, in the group system:masters
+    pki/kubelet.crt, kubelet.key        what the kubelet serves with
+    pki/apiserver-kubelet-client.crt, apiserver-kubelet-client.key
+                                        whom kubelets know the apiserver by, in the group system:masters
     pki/sa.key                          with which service accounts' tokens are signed; the apiserver makes it
 
 What is about to expire, or was made for other addresses, is made anew.
@@ -26,6 +29,7 @@ from deploy.cluster.steps import Failed
 from kube import certificates, daemon
 from kube.certificates import Authority, Pair
 
+KUBELET_CLIENT = "apiserver-kubelet-client"
 CLUSTER_DOMAIN = "cluster.local"
 RENEW_BEFORE = timedelta(days=30)
 
@@ -40,13 +44,16 @@ def ensure(settings: Settings) -> None:
     try:
         settings.pki.mkdir(parents=True, exist_ok=True, mode=0o700)
         authority = _authority(settings)
-        hosts = served_names(settings)
-        if not _good(pair(settings, "apiserver"), authority, hosts):
-            certificates.make_certificate(authority, pair(settings, "apiserver"), "kube-apiserver", hosts=hosts)
-        if not _good(pair(settings, "admin"), authority):
-            certificates.make_certificate(
-                authority, pair(settings, "admin"), "kubernetes-admin", organizations=["system:masters"]
-            )
+        node = [settings.node, "localhost", "127.0.0.1", daemon.own_address()]
+        for name, common, hosts in (
+            ("apiserver", "kube-apiserver", served_names(settings)),
+            ("kubelet", settings.node, node),
+        ):
+            if not _good(pair(settings, name), authority, hosts):
+                certificates.make_certificate(authority, pair(settings, name), common, hosts=hosts)
+        for name, common in (("admin", "kubernetes-admin"), (KUBELET_CLIENT, f"kube-{KUBELET_CLIENT}")):
+            if not _good(pair(settings, name), authority):
+                certificates.make_certificate(authority, pair(settings, name), common, organizations=["system:masters"])
     except (OSError, daemon.Fatal) as error:
         raise Failed(f"cannot make the cluster's certificates: {error}") from None
 

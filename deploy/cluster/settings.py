@@ -40,6 +40,9 @@ class Settings:
     scheduler_port: int = 10251
     controller_manager_port: int = 10252
     kubelet_port: int = 10250
+    """The node API, which asks who is there."""
+    kubelet_healthz_port: int = 10248
+    """Health and metrics, on loopback."""
     proxy_port: int = 10249
     dns_port: int = 10254
     """Health of the name server; it answers on the pods' bridge."""

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from kube import certificates
 from kube.api import errors
 from kube.api.authentication import UserInfo
 from kube.certificates import PeerCertificate
@@ -64,13 +65,11 @@ class Peer:
 
     def user(self) -> UserInfo | None:
         """CN is the user, each O a group (pkg/authentication/request/x509)."""
-        attributes = [pair for rdn in self.subject.get("subject", ()) for pair in rdn]
-        names = [value for key, value in attributes if key == "commonName"]
-        if not names or not names[-1]:
+        name, groups = certificates.subject(self.subject)
+        if not name:
             return None
-        groups = [value for key, value in attributes if key == "organizationName"]
         credential = f"X509SHA256={hashlib.sha256(self.der).hexdigest()}"
-        return UserInfo(username=names[-1], groups=groups, extra={CREDENTIAL_ID: [credential]})
+        return UserInfo(username=name, groups=groups, extra={CREDENTIAL_ID: [credential]})
 
 
 class Authentication:

@@ -1,7 +1,4 @@
-"""The serving certificate: the one that is given, or a self-signed pair that is kept.
-
-(apiserver/pkg/server/options/serving.go: MaybeDefaultWithSelfSignedCerts)
-"""
+"""What the apiserver serves and signs with, and what it shows to kubelets."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ import logging
 import ssl
 from pathlib import Path
 
-from kube import certificates
+from kube import certificates, serving
 from kube.apiserver.options import Options
 from kube.certificates import Pair
 from kube.daemon import Fatal
@@ -22,33 +19,26 @@ SERVICE_NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "
 
 def server_context(options: Options) -> ssl.SSLContext:
     """What the secure port speaks TLS with. Raises Fatal."""
-    pair = serving_pair(options)
-    if found := certificates.problem(pair):
-        # It is served nevertheless: who does not look at it (or is behind a proxy that does not) is still served.
-        log.error("clients will refuse the serving certificate", extra={"file": pair.certificate, "why": found})
-    return certificates.server_context(pair, options.client_ca_file)
+    return serving.server_context(serving_pair(options), options.client_ca_file)
 
 
 def serving_pair(options: Options) -> Pair:
     """The files of the serving certificate, made if need be. Raises Fatal."""
-    given = (options.tls_cert_file, options.tls_private_key_file)
-    if given[0] and given[1]:
-        return Pair(given[0], given[1])
-    if given[0] or given[1]:
-        raise Fatal("--tls-cert-file and --tls-private-key-file belong together: give both, or neither")
-    pair = Pair(options.cert_dir / "apiserver.crt", options.cert_dir / "apiserver.key")
-    there = [path.exists() for path in (pair.certificate, pair.key)]
-    if all(there):
-        found = certificates.problem(pair)
-        if not found:
-            return pair
-        log.warning("making a new serving certificate", extra={"file": pair.certificate, "why": found})
-    elif any(there):
-        present, absent = (pair.certificate, pair.key) if there[0] else (pair.key, pair.certificate)
-        raise Fatal(f"there is {present}, but not {absent}: put it back, or remove both to have new ones made")
-    certificates.make_self_signed(pair, options.advertise_address, served_names(options))
-    log.info("made a self-signed serving certificate", extra={"file": pair.certificate})
-    return pair
+    kept = Pair(options.cert_dir / "apiserver.crt", options.cert_dir / "apiserver.key")
+    given = options.tls_cert_file, options.tls_private_key_file
+    return serving.serving_pair(*given, kept, options.advertise_address, served_names(options))
+
+
+def kubelet_context(options: Options) -> ssl.SSLContext:
+    """What kubelets are spoken to with. Raises Fatal.
+
+    Without --kubelet-certificate-authority, whoever answers is taken for the kubelet, as upstream does it.
+    """
+    certificate, key = options.kubelet_client_certificate, options.kubelet_client_key
+    if bool(certificate) != bool(key):
+        raise Fatal("--kubelet-client-certificate and --kubelet-client-key belong together: give both, or neither")
+    pair = Pair(certificate, key) if certificate and key else None
+    return certificates.client_context(options.kubelet_certificate_authority, pair)
 
 
 def make_absent(options: Options) -> None:

@@ -1,8 +1,9 @@
-"""How the apiserver reaches a node: plain HTTP to the kubelet's port, streamed through."""
+"""How the apiserver reaches a node: HTTPS to the kubelet's port, streamed through."""
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from kube import certificates
 from kube.api import errors
 from kube.api.core import Node
 
@@ -49,13 +51,15 @@ def kubelet_url(node: Node) -> str:
     host = next((by_type[type_] for type_ in ADDRESS_TYPES if by_type.get(type_)), None)
     if host is None:
         raise errors.ServiceUnavailable(f"no preferred addresses found; known addresses: {list(by_type)}")
-    return f"http://{host}:{node.status.daemonEndpoints.kubeletEndpoint.Port or DEFAULT_KUBELET_PORT}"
+    return f"https://{host}:{node.status.daemonEndpoints.kubeletEndpoint.Port or DEFAULT_KUBELET_PORT}"
 
 
 class NodeClient:
     """Asks kubelets. One session for all nodes."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        """`tls`: whom to believe, and what to show; by default everybody, and nothing."""
+        self.tls = tls or certificates.client_context(None)
         self._session: aiohttp.ClientSession | None = None
 
     @property
@@ -73,7 +77,7 @@ class NodeClient:
         url = kubelet_url(node) + path
         stack = AsyncExitStack()
         try:
-            response = await stack.enter_async_context(self.session.get(url, params=query))
+            response = await stack.enter_async_context(self.session.get(url, params=query, ssl=self.tls))
             if response.status >= 400:
                 text = (await response.text(errors="replace")).strip()
                 raise errors.from_status({"message": text}, response.status)
@@ -98,7 +102,9 @@ class NodeClient:
         writer = None
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                reader, writer = await asyncio.open_connection(address.hostname, address.port, limit=CHUNK)
+                reader, writer = await asyncio.open_connection(
+                    address.hostname, address.port, limit=CHUNK, ssl=self.tls
+                )
             async with asyncio.timeout(UPGRADE_TIMEOUT):
                 writer.write(b"\r\n".join([*lines, b"content-length: 0", b"", b""]))
                 head = await reader.readuntil(b"\r\n\r\n")

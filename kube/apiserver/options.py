@@ -51,6 +51,9 @@ class Options:
     service_account_extend_token_expiration: bool = True
     api_audiences: tuple[str, ...] = ()
     endpoint_reconciler_type: str = "lease"
+    kubelet_client_certificate: Path | None = None
+    kubelet_client_key: Path | None = None
+    kubelet_certificate_authority: Path | None = None
 
 
 def _ports(text: str) -> range:
@@ -156,6 +159,15 @@ def _add_secure_flags(flags: argparse.ArgumentParser) -> None:
     who.add_argument("--authorization-mode", type=_modes, default="AlwaysAllow", metavar="MODE[,MODE]",
                      help=f"who may do what on the secure port: {', '.join(AUTHORIZATION_MODES)}")  # fmt: skip
 
+    kubelets = flags.add_argument_group("how kubelets are asked")
+    kubelets.add_argument("--kubelet-client-certificate", type=Path, metavar="FILE",
+                          help="certificate that kubelets are shown")  # fmt: skip
+    kubelets.add_argument("--kubelet-client-key", type=Path, metavar="FILE",
+                          help="key of --kubelet-client-certificate")  # fmt: skip
+    kubelets.add_argument("--kubelet-certificate-authority", type=Path, metavar="FILE",
+                          help="authorities of the kubelets' serving certificates (default: whoever answers at a "
+                          "node's address is believed)")  # fmt: skip
+
     accounts = flags.add_argument_group("tokens of service accounts")
     accounts.add_argument("--service-account-signing-key-file", type=Path, metavar="FILE",
                           help="private key that signs them (default: --cert-dir/sa.key, made if absent)")  # fmt: skip
@@ -207,4 +219,7 @@ def from_args(args: argparse.Namespace) -> Options:
         service_account_extend_token_expiration=args.service_account_extend_token_expiration,
         api_audiences=tuple(args.api_audiences),
         endpoint_reconciler_type=args.endpoint_reconciler_type,
+        kubelet_client_certificate=args.kubelet_client_certificate,
+        kubelet_client_key=args.kubelet_client_key,
+        kubelet_certificate_authority=args.kubelet_certificate_authority,
     )

@@ -17,7 +17,7 @@ import aiohttp
 from kube.api import errors, resources
 from kube.api.core import Endpoints, Node, Pod, Service
 from kube.api.resources import Resource
-from kube.apiserver.nodes import kubelet_url
+from kube.apiserver.nodes import NodeClient, kubelet_url
 from kube.apiserver.request import Request, Response
 from kube.apiserver.verbs import Verbs
 
@@ -110,20 +110,23 @@ async def address_of(request: Request, resource: Resource, verbs: Verbs) -> tupl
             raise errors.no_such_method()
 
 
-async def relay(request: Request, resource: Resource, verbs: Verbs, session: aiohttp.ClientSession) -> Response:
+async def relay(request: Request, resource: Resource, verbs: Verbs, nodes: NodeClient) -> Response:
     """Pass a request on, and its answer back, as it comes. Raises ServiceUnavailable when nobody answers."""
     _, base = await address_of(request, resource, verbs)
     url = f"{base}/{request.target.rest}"
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers.items()}
     headers = {name: value for name, value in headers.items() if name.lower() not in HOP_BY_HOP}
     params = [(name, value) for name, values in request.query.items().items() for value in values]
+    # A pod's certificate is its own affair, as upstream has it; a kubelet is shown who asks.
+    tls = nodes.tls if resource is resources.NODES else False
     stack = AsyncExitStack()
     try:
         answer = await stack.enter_async_context(
-            session.request(
-                request.method, url, params=params, headers=headers, data=request.body or None, allow_redirects=False
+            nodes.session.request(
+                request.method, url, params=params, headers=headers, data=request.body or None, allow_redirects=False,
+                ssl=tls,
             )
-        )
+        )  # fmt: skip
     except (aiohttp.ClientError, OSError) as error:
         await stack.aclose()
         raise errors.ServiceUnavailable(f"error trying to reach service: {error}") from None

@@ -74,7 +74,7 @@ async def run(options: Options) -> None:
     """Serve the API until cancelled."""
     listener, *secure_listeners = workers.inherited(options) if options.worker_sockets else _listen(options)
     store = EtcdStore(options.etcd_servers)
-    nodes = NodeClient()
+    nodes = NodeClient(certificates.kubelet_context(options))
     cache = Cache(store)
     metrics.watch_stored(cache)
     verbs = Verbs(store, cache, strategies(cache, options.service_cluster_ip_range, options.service_node_port_range))

@@ -43,7 +43,7 @@ class Subresources:
             "eviction": self._evict,
             "finalize": self._finalize,
             "log": lambda request, _: podlog.log(request, verbs, nodes),
-            "proxy": lambda request, resource: relay(request, resource, verbs, nodes.session),
+            "proxy": lambda request, resource: relay(request, resource, verbs, nodes),
             "scale": lambda request, resource: scale(request, resource, verbs),
             "token": access.request_token,
             **dict.fromkeys(streams.SUBRESOURCES, self._connect),

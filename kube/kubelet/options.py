@@ -11,6 +11,7 @@ from kube import daemon
 from kube.api import quantity
 from kube.client import flags
 from kube.client.flags import ClientOptions
+from kube.kubelet.access import MODES, AccessOptions
 from kube.kubelet.eviction import DEFAULTS, Threshold, thresholds
 from kube.kubelet.hollow import HollowOptions
 
@@ -55,6 +56,14 @@ class Options:
     max_parallel_image_pulls: int = 4
     address: str = "0.0.0.0"
     port: int = 10250
+    healthz_bind_address: str = "127.0.0.1"
+    healthz_port: int = 10248
+    """0: health is told at the node API only."""
+    tls_cert_file: Path | None = None
+    tls_private_key_file: Path | None = None
+    cert_dir: Path = Path("/var/lib/kubelet/pki")
+    client_ca_file: Path | None = None
+    access: AccessOptions = field(default_factory=AccessOptions)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -185,7 +194,37 @@ def parser() -> argparse.ArgumentParser:
 
     serve = p.add_argument_group("the kubelet's own API")
     serve.add_argument("--address", default="0.0.0.0", metavar="IP", help="address to listen on")
-    serve.add_argument("--port", type=int, default=10250, metavar="PORT", help="port to listen on")
+    serve.add_argument("--port", type=int, default=10250, metavar="PORT", help="port to serve HTTPS on")
+    serve.add_argument(
+        "--tls-cert-file", type=Path, metavar="FILE",
+        help="certificate to serve with, and the chain behind it; without one a self-signed certificate is made in "
+        "--cert-dir",
+    )  # fmt: skip
+    serve.add_argument("--tls-private-key-file", type=Path, metavar="FILE", help="key of --tls-cert-file")
+    serve.add_argument(
+        "--cert-dir", type=Path, metavar="DIR",
+        help="where kubelet.crt and kubelet.key are made and kept (default: pki in --root-dir)",
+    )  # fmt: skip
+    serve.add_argument(
+        "--healthz-bind-address", default="127.0.0.1", metavar="IP", help="address to tell health and metrics on"
+    )
+    serve.add_argument(
+        "--healthz-port", type=int, default=10248, metavar="PORT",
+        help="port to tell them on by plain HTTP, to everybody; 0: do not",
+    )  # fmt: skip
+    serve.add_argument(
+        "--client-ca-file", type=Path, metavar="FILE",
+        help="authorities of client certificates, whose CN is the user, and each O a group",
+    )  # fmt: skip
+    daemon.add_bool(
+        serve, "--anonymous-auth", True,
+        "let in who shows nothing, as system:anonymous (with AlwaysAllow: from the node itself only)",
+    )  # fmt: skip
+    daemon.add_bool(serve, "--authentication-token-webhook", False, "ask the apiserver whose a bearer token is")
+    serve.add_argument(
+        "--authorization-mode", choices=MODES, default=MODES[0],
+        help="who of those may do what: all of them everything, or what the apiserver says",
+    )  # fmt: skip
     return p
 
 
@@ -248,6 +287,13 @@ def from_args(args: argparse.Namespace) -> Options:
         max_parallel_image_pulls=1 if args.serialize_image_pulls else max(1, args.max_parallel_image_pulls),
         address=args.address,
         port=args.port,
+        healthz_bind_address=args.healthz_bind_address,
+        healthz_port=args.healthz_port,
+        tls_cert_file=args.tls_cert_file,
+        tls_private_key_file=args.tls_private_key_file,
+        cert_dir=args.cert_dir or args.root_dir / "pki",
+        client_ca_file=args.client_ca_file,
+        access=AccessOptions(args.anonymous_auth, args.authentication_token_webhook, args.authorization_mode),
     )
 
 

@@ -7,17 +7,20 @@ import contextlib
 import dataclasses
 import fcntl
 import os
+import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
 from aiohttp import web
 
-from kube import daemon
+from kube import daemon, serving
 from kube.api.core import Node, Pod, Service
+from kube.certificates import Pair
 from kube.client.events import EventRecorder
 from kube.client.flags import connect
 from kube.client.informer import Informers
 from kube.kubelet import claim, dns, machine, node_api, streaming
+from kube.kubelet.access import Access
 from kube.kubelet.admission import Refusal
 from kube.kubelet.configuration import ConfigurationManager
 from kube.kubelet.dns import Dns
@@ -145,7 +148,14 @@ async def run(options: Options) -> None:
             checks = {"engine": engine_answers, "syncloop": pods_compared}
             stats = web.get("/stats/summary", Stats(kubelet, runtime, levels).summary)
             routes = [*node_api.routes(kubelet, runtime), *streaming.routes(kubelet, runtime), stats]
-            async with daemon.serve_health(options.address, options.port, checks, routes), asyncio.TaskGroup() as tasks:
+            access = Access(options.access, name, client)
+            async with (
+                _serve_healthz(options, checks),
+                daemon.serve_health(
+                    options.address, options.port, checks, routes, tls=_tls(options, facts), guard=access.guard
+                ),
+                asyncio.TaskGroup() as tasks,
+            ):
                 tasks.create_task(informers.run(), name="informers")
                 tasks.create_task(configuration.run(), name="configuration")
                 tasks.create_task(recorder.run(), name="events")
@@ -155,6 +165,24 @@ async def run(options: Options) -> None:
                     tasks.create_task(network.run(), name="pod network")
                 tasks.create_task(evictions.run(), name="evictions")
                 tasks.create_task(kubelet.run(), name="kubelet")
+
+
+def _tls(options: Options, facts: NodeFacts) -> ssl.SSLContext:
+    """What the node API speaks TLS with. Raises Fatal."""
+    kept = Pair(options.cert_dir / "kubelet.crt", options.cert_dir / "kubelet.key")
+    hosts = [facts.name, facts.ip, "localhost", "127.0.0.1"]
+    pair = serving.serving_pair(options.tls_cert_file, options.tls_private_key_file, kept, facts.name, hosts)
+    return serving.server_context(pair, options.client_ca_file)
+
+
+@contextlib.asynccontextmanager
+async def _serve_healthz(options: Options, checks: Mapping[str, daemon.Check]) -> AsyncIterator[None]:
+    """Tell health and metrics, by plain HTTP, to whoever is on the node."""
+    if not options.healthz_port:
+        yield
+        return
+    async with daemon.serve_health(options.healthz_bind_address, options.healthz_port, checks, flag="--healthz-port"):
+        yield
 
 
 def _sources_on_the_node(options: Options, node: str) -> list[Source]:

@@ -36,6 +36,7 @@ SETTINGS = Settings(
     scheduler_port=26251,
     controller_manager_port=26252,
     kubelet_port=26250,
+    kubelet_healthz_port=26248,
     proxy_port=26249,
     dns_port=26254,
     shared_etcd=False,

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from deploy.cluster import pki
+from kube import certificates
 from tests.e2e.api import Api, Refused, pod, shell
 from tests.e2e.node import Node
 from tests.e2e.waiting import eventually
@@ -67,9 +69,14 @@ def test_the_log_of_no_pod_is_not_found(api: Api) -> None:
 
 def test_the_kubelet_itself_answers_pods_and_logs(api: Api, node: Node) -> None:
     api.run(pod("chatty", shell("echo hello; sleep 1000")))
-    kubelet = f"http://127.0.0.1:{node.cluster.settings.kubelet_port}"
-    pods = httpx.get(f"{kubelet}/pods").json()
-    names = {(each["metadata"]["namespace"], each["metadata"]["name"]) for each in pods["items"]}
-    assert (api.namespace, "chatty") in names
-    assert httpx.get(f"{kubelet}/containerLogs/{api.namespace}/chatty/main").text == "hello\n"
-    assert httpx.get(f"{kubelet}/healthz").text == "ok"
+    settings = node.cluster.settings
+    kubelet = f"https://127.0.0.1:{settings.kubelet_port}"
+    admin = certificates.client_context(settings.pki / "ca.crt", pki.pair(settings, "admin"))
+    with httpx.Client(verify=admin) as known:
+        pods = known.get(f"{kubelet}/pods").json()
+        names = {(each["metadata"]["namespace"], each["metadata"]["name"]) for each in pods["items"]}
+        assert (api.namespace, "chatty") in names
+        assert known.get(f"{kubelet}/containerLogs/{api.namespace}/chatty/main").text == "hello\n"
+    with httpx.Client(verify=certificates.client_context(settings.pki / "ca.crt")) as stranger:
+        assert stranger.get(f"{kubelet}/pods").status_code == 401
+    assert httpx.get(f"http://127.0.0.1:{settings.kubelet_healthz_port}/healthz").text == "ok"

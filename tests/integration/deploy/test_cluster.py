@@ -39,7 +39,7 @@ def settings() -> Iterator[Settings]:
         unavailable("root")
     name = f"t{secrets.token_hex(3)}"
     run = Path("/tmp") / f"kube-{name}"
-    ports = free_ports(9)
+    ports = free_ports(10)
     settings = Settings(
         run=run,
         node=name,
@@ -53,6 +53,7 @@ def settings() -> Iterator[Settings]:
         proxy_port=ports[6],
         secure_port=ports[7],
         dns_port=ports[8],
+        kubelet_healthz_port=ports[9],
         shared_etcd=False,
     )
     yield settings

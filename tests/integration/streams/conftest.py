@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from kube import certificates
+from kube.certificates import Pair
 from tests.conftest import unavailable
 from tests.integration.client.own_apiserver import OwnApiserver
 from tests.own_etcd import OwnEtcd
@@ -76,8 +78,12 @@ def streams(scratch_etcd: OwnEtcd, node: OwnNode, tmp_path_factory: pytest.TempP
         unavailable("root")
     directory = tmp_path_factory.mktemp("streams")
     (directory / "tokens.csv").write_text(f'{TOKEN},tester,1,"system:masters"\n')
-    tokens = f"--token-auth-file={directory / 'tokens.csv'}"
-    apiserver = OwnApiserver(scratch_etcd, directory / "apiserver.log", tokens)
+    authority, client = make_keys(directory)
+    apiserver = OwnApiserver(
+        scratch_etcd, directory / "apiserver.log", f"--token-auth-file={directory / 'tokens.csv'}",
+        f"--kubelet-certificate-authority={authority}", f"--kubelet-client-certificate={client.certificate}",
+        f"--kubelet-client-key={client.key}",
+    )  # fmt: skip
     kubelet: subprocess.Popen[bytes] | None = None
     try:
         apiserver.start()
@@ -105,6 +111,16 @@ def streams(scratch_etcd: OwnEtcd, node: OwnNode, tmp_path_factory: pytest.TempP
         apiserver.kill()
 
 
+def make_keys(directory: Path) -> tuple[Path, Pair]:
+    """An authority, what the kubelet serves with, and what the apiserver shows it."""
+    files = Pair(directory / "ca.crt", directory / "ca.key")
+    authority = certificates.make_authority("test", files)
+    client, kubelet = (Pair(directory / f"{name}.crt", directory / f"{name}.key") for name in ("client", "kubelet"))
+    certificates.make_certificate(authority, client, "apiserver", organizations=["system:masters"])
+    certificates.make_certificate(authority, kubelet, "kubelet", hosts=["127.0.0.1"])
+    return files.certificate, client
+
+
 def start_kubelet(node: OwnNode, etcd: OwnEtcd, apiserver: OwnApiserver, directory: Path) -> subprocess.Popen[bytes]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -113,7 +129,10 @@ def start_kubelet(node: OwnNode, etcd: OwnEtcd, apiserver: OwnApiserver, directo
             [sys.executable, "-m", "kube.kubelet", f"--etcd-servers={etcd.endpoint}", f"--master={apiserver.url}",
              f"--hostname-override={node.name}", "--node-ip=127.0.0.1", "--address=127.0.0.1", f"--port={port}",
              f"--docker-endpoint=unix://{node.socket}", f"--network={node.network}", f"--pod-cidr={node.cidr}",
-             f"--bridge={node.bridge}", f"--root-dir={directory / 'kubelet'}", "-v2"],
+             f"--bridge={node.bridge}", f"--root-dir={directory / 'kubelet'}", "-v2",
+             "--healthz-port=0", f"--client-ca-file={directory / 'ca.crt'}", "--anonymous-auth=false",
+             "--authorization-mode=Webhook", f"--tls-cert-file={directory / 'kubelet.crt'}",
+             f"--tls-private-key-file={directory / 'kubelet.key'}"],
             stdout=log, stderr=log,
         )  # fmt: skip
 

@@ -31,9 +31,12 @@ def test_what_is_made_works_and_is_kept(settings: Settings) -> None:
     pki.ensure(settings)
     assert certificates.problem(pki.pair(settings, "apiserver")) == ""
     assert certificates.server_context(pki.pair(settings, "apiserver"), settings.pki / "ca.crt")
-    assert certificates.client_context(settings.pki / "ca.crt", pki.pair(settings, "admin"))
+    assert certificates.problem(pki.pair(settings, "kubelet")) == ""
+    for name in ("admin", "apiserver-kubelet-client"):
+        assert certificates.client_context(settings.pki / "ca.crt", pki.pair(settings, name))
     made = contents(settings)
-    assert set(made) == {"ca.crt", "ca.key", "apiserver.crt", "apiserver.key", "admin.crt", "admin.key"}
+    names = ("ca", "apiserver", "admin", "kubelet", "apiserver-kubelet-client")
+    assert set(made) == {f"{name}.{kind}" for name in names for kind in ("crt", "key")}
     pki.ensure(settings)
     assert contents(settings) == made
 
