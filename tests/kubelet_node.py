@@ -40,6 +40,7 @@ from kube.kubelet.kubelet import Kubelet
 from kube.kubelet.mirrors import Mirrors
 from kube.kubelet.pod_files import PodFiles
 from kube.kubelet.prober import Answer, Prober
+from kube.kubelet.pulled_images import PulledImages
 from kube.kubelet.runtime import Runtime
 from kube.kubelet.static_pods import FileSource, StaticPods
 from kube.kubelet.status_manager import StatusManager
@@ -204,6 +205,7 @@ class TestNode(Generic[R]):
         app = App(ApiserverApi(Handlers(self.verbs, self.cache, NodeClient()), discovery), pages(discovery, {}))
         self.api = Api(app)
         self.recorder = Recorder()
+        self.pulled = PulledImages()
         self.root = root
         self.services: Callable[[], list[Service]] = list
         """The services that the kubelet knows."""
@@ -256,7 +258,7 @@ class TestNode(Generic[R]):
             runtime=self.runtime,
             statuses=statuses,
             recorder=self.recorder,
-            images=Images(self.runtime, self.configuration),
+            images=Images(self.runtime, self.configuration, pulled=self.pulled),
             prober=self.prober,
             volumes=VolumeManager(self.volumes, self.configuration, self.token_manager),
             termination_logs=TerminationLogs(self.root),

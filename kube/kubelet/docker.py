@@ -415,6 +415,13 @@ class DockerRuntime:
     async def list_images(self) -> list[Image]:
         return [objects.image(item) for item in await self._engine.call(lambda client: client.images())]
 
+    async def remove_image(self, id: str) -> None:
+        with contextlib.suppress(ImageNotFound):
+            await self._engine.call(lambda client: _remove_image(client, id))
+
+    async def root(self) -> str:
+        return str((await self._engine.call(lambda client: client.info()))["DockerRootDir"])
+
     # News.
 
     def changes(self) -> AsyncIterator[Change]:
@@ -449,6 +456,16 @@ def _inspect_image(client: docker.APIClient, name: str) -> dict[str, Any]:
     inspect: Any = client.inspect_image
     inspected: dict[str, Any] = inspect(name)
     return inspected
+
+
+def _remove_image(client: docker.APIClient, id: str) -> None:
+    # By force an image would go that a stopped container is of; without, one that has several names goes name by name.
+    remove: Any = client.remove_image
+    for name in objects.image(_inspect_image(client, id)).names:
+        with contextlib.suppress(docker.errors.ImageNotFound):  # the name before was its last
+            remove(name)
+    with contextlib.suppress(docker.errors.ImageNotFound):
+        remove(id)
 
 
 def _stats(client: docker.APIClient, id: str) -> dict[str, Any]:

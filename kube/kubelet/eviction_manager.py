@@ -3,21 +3,20 @@
 A condition stays for `--eviction-pressure-transition-period` after the pressure is over, so that a node that is just
 about full does not change its mind every few seconds. Besides, a pod whose emptyDir has outgrown its sizeLimit leaves.
 
-Where Kubernetes differs: it first removes unused images and dead containers from the engine. The engine here may be a
-person's own.
+Before a pod has to leave for want of disk, the garbage is removed (garbage_collector.py); that may be enough.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from kube.api import quantity
 from kube.api.core import Pod
 from kube.kubelet import eviction
 from kube.kubelet.events import PodEvents, Recorder
-from kube.kubelet.eviction import MEMORY, PRESSURE, Level, Threshold
+from kube.kubelet.eviction import DISK, MEMORY, PRESSURE, Level, Threshold
 from kube.kubelet.pod_state import TERMINAL
 from kube.kubelet.pod_worker import PodWorker
 from kube.kubelet.runtime import Runtime, RuntimeFailure
@@ -47,7 +46,10 @@ class EvictionManager:
         levels: Callable[[], Mapping[str, Level]],
         *,
         transition_period: float = 300.0,
+        reclaim: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        """`reclaim` removes from the disk what nobody needs."""
+        self._reclaim = reclaim
         self._runtime, self._volumes, self._recorder = runtime, volumes, recorder
         self._workers = workers
         self._thresholds = thresholds
@@ -83,7 +85,19 @@ class EvictionManager:
                 log.warning("the node is under pressure", extra={"signal": threshold.signal})
             self._seen[PRESSURE[threshold.signal]] = now
         if found and now >= self._evicted_at + SETTLE:
+            if PRESSURE[found[0].signal] == DISK and await self._reclaimed(found):
+                return
             await self._evict(found[0], levels[found[0].signal], pods)
+
+    async def _reclaimed(self, found: Sequence[Threshold]) -> bool:
+        """Whether removing garbage was enough for these."""
+        if self._reclaim is None:
+            return False
+        try:
+            await self._reclaim()
+        except RuntimeFailure as error:
+            log.warning("cannot remove garbage", extra={"error": error})
+        return not eviction.met(found, await asyncio.to_thread(self._levels))
 
     async def _look_at_volumes(self, pods: Mapping[str, PodWorker]) -> None:
         """Have pods leave whose volumes hold more than they may."""

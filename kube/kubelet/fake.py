@@ -418,6 +418,17 @@ class FakeRuntime:
         await self._enter("list_images")
         return [_image(name) for name in self.images]
 
+    async def remove_image(self, id: str) -> None:
+        await self._enter("remove_image", id)
+        if any(container.status.image_id == id for container in self._containers.values()):
+            raise RuntimeFailure(f"conflict: unable to remove {id}: a container is using it")
+        for name in [name for name in self.images if _image_id(name) == id]:
+            del self.images[name]
+
+    async def root(self) -> str:
+        await self._enter("root")
+        return "/"
+
     def changes(self) -> AsyncIterator[Change]:
         return self._changes.listen()
 

@@ -20,6 +20,7 @@ from kube.kubelet.configuration import ConfigError, ConfigurationManager
 from kube.kubelet.credentials import Credentials, lookup, read
 from kube.kubelet.events import PodEvents
 from kube.kubelet.pod_state import ImageState, Waiting
+from kube.kubelet.pulled_images import PulledImages
 from kube.kubelet.runtime import EngineUnavailable, Image, Runtime, RuntimeFailure
 
 log = logging.getLogger(__name__)
@@ -49,8 +50,17 @@ class _Attempts:
 class Images:
     """The images of one node. `parallel` pulls go on at once."""
 
-    def __init__(self, runtime: Runtime, configuration: ConfigurationManager, *, parallel: int = 4) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        configuration: ConfigurationManager,
+        *,
+        parallel: int = 4,
+        pulled: PulledImages | None = None,
+    ) -> None:
+        """`pulled`: told of each image that was not there before."""
         self._runtime = runtime
+        self._brought = pulled
         self._configuration = configuration
         self._slots = asyncio.Semaphore(parallel)
         self._attempts: dict[tuple[str, str], _Attempts] = {}
@@ -120,7 +130,10 @@ class Images:
             events.container(container, "Normal", "Pulling", f'Pulling image "{name}"')
             started = self._now()
             try:
+                before = {each.id for each in await self._runtime.list_images()} if self._brought is not None else {""}
                 image = await self._pull_as(name, credentials)
+                if self._brought is not None and image.id not in before:
+                    await asyncio.to_thread(self._brought.add, image.id)
             except RuntimeFailure as error:
                 message = f'Failed to pull image "{name}": {error}'
                 events.container(container, "Warning", "Failed", message)

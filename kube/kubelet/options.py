@@ -13,6 +13,7 @@ from kube.client import flags
 from kube.client.flags import ClientOptions
 from kube.kubelet.access import MODES, AccessOptions
 from kube.kubelet.eviction import DEFAULTS, Threshold, thresholds
+from kube.kubelet.garbage import ContainerPolicy, ImagePolicy
 from kube.kubelet.hollow import HollowOptions
 
 RESOLV_CONF = Path("/etc/resolv.conf")
@@ -53,6 +54,8 @@ class Options:
     system_reserved: dict[str, str] = field(default_factory=dict)
     eviction_hard: tuple[Threshold, ...] = thresholds(DEFAULTS)
     eviction_pressure_transition_period: float = 300.0
+    container_gc: ContainerPolicy = field(default_factory=ContainerPolicy)
+    image_gc: ImagePolicy = field(default_factory=ImagePolicy)
     max_parallel_image_pulls: int = 4
     address: str = "0.0.0.0"
     port: int = 10250
@@ -129,6 +132,7 @@ def parser() -> argparse.ArgumentParser:
         help="sysctls that pods may set beyond the safe ones; a * at the end stands for anything",
     )  # fmt: skip
 
+    _add_garbage_flags(p)
     static = p.add_argument_group("static pods: the node's own, which no apiserver has to say")
     static.add_argument(
         "--pod-manifest-path", "--config", type=Path, default=None, metavar="PATH",
@@ -228,6 +232,42 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+def _add_garbage_flags(p: argparse.ArgumentParser) -> None:
+    garbage = p.add_argument_group("garbage: dead containers, and images that this kubelet has pulled and nobody uses")
+    garbage.add_argument(
+        "--image-gc-high-threshold", type=int, default=90, metavar="PERCENT",
+        help="how full the engine's disk is when images are removed; 100: never",
+    )  # fmt: skip
+    garbage.add_argument(
+        "--image-gc-low-threshold", type=int, default=80, metavar="PERCENT", help="how full it is when no more are"
+    )
+    garbage.add_argument(
+        "--minimum-image-ttl-duration", type=daemon.duration, default=120.0, metavar="DURATION",
+        help="how long an image stays in any case",
+    )  # fmt: skip
+    garbage.add_argument(
+        "--minimum-container-ttl-duration", type=daemon.duration, default=60.0, metavar="DURATION",
+        help="how long a container stays in any case",
+    )  # fmt: skip
+    garbage.add_argument(
+        "--maximum-dead-containers-per-container", type=int, default=2, metavar="N",
+        help="how many dead ones are kept of each container, for their logs; -1: all",
+    )  # fmt: skip
+    garbage.add_argument(
+        "--maximum-dead-containers", type=int, default=100, metavar="N", help="how many are kept on the node; -1: all"
+    )
+
+
+def _image_policy(args: argparse.Namespace) -> ImagePolicy:
+    high, low = args.image_gc_high_threshold, args.image_gc_low_threshold
+    for name, percent in (("high", high), ("low", low)):
+        if not 0 <= percent <= 100:
+            raise daemon.Fatal(f"--image-gc-{name}-threshold={percent}: give a percentage from 0 to 100")
+    if low > high:
+        raise daemon.Fatal(f"--image-gc-low-threshold={low} is higher than --image-gc-high-threshold={high}")
+    return ImagePolicy(high, low, args.minimum_image_ttl_duration)
+
+
 def from_args(args: argparse.Namespace) -> Options:
     """The options that the flags stand for. Raises Fatal."""
     for name, cidr in (("--pod-cidr", args.pod_cidr), ("--non-masquerade-cidr", args.non_masquerade_cidr)):
@@ -284,6 +324,12 @@ def from_args(args: argparse.Namespace) -> Options:
         system_reserved=args.system_reserved,
         eviction_hard=args.eviction_hard,
         eviction_pressure_transition_period=args.eviction_pressure_transition_period,
+        container_gc=ContainerPolicy(
+            args.minimum_container_ttl_duration,
+            args.maximum_dead_containers_per_container,
+            args.maximum_dead_containers,
+        ),
+        image_gc=_image_policy(args),
         max_parallel_image_pulls=1 if args.serialize_image_pulls else max(1, args.max_parallel_image_pulls),
         address=args.address,
         port=args.port,

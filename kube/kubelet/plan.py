@@ -29,9 +29,6 @@ from kube.kubelet.pod_state import TERMINAL, ContainerMemory, PodMemory, Seen, W
 from kube.kubelet.runtime import ContainerStatus, SandboxStatus, State
 from kube.kubelet.spec import DEFAULT_GRACE, container_hash, is_sidecar, pod_format, sidecars
 
-KEPT = 2
-"""How many containers of one name are kept: the present one, and the one before for its log and last state."""
-
 
 def should_restart(pod: Pod, container: Container, last: ContainerStatus, memory: ContainerMemory) -> bool:
     """Whether a dead container is replaced: the restart policy, unless it was killed in order to be replaced.
@@ -99,7 +96,8 @@ def plan(pod: Pod, seen: Seen, memory: PodMemory, now: float) -> Plan:
         actions += draft.ensures
         actions += draft.starts
     if not actions:
-        actions += _garbage(seen, sandbox)
+        # Dead containers are garbage_collector.py's.
+        actions += [RemoveSandbox(s.id) for s in seen.sandboxes if s.id != sandbox.id]
     return Plan(actions, draft.waiting, draft.wake)
 
 
@@ -285,12 +283,3 @@ class _Draft:
             self.wake_at(image.retry_at)
         if image is not None and image.waiting is not None:
             self.waiting[container.name] = image.waiting
-
-
-def _garbage(seen: Seen, sandbox: SandboxStatus) -> list[Action]:
-    """What is of no use any more: dead sandboxes, and dead containers older than the last two of each name."""
-    actions: list[Action] = [RemoveSandbox(s.id) for s in seen.sandboxes if s.id != sandbox.id]
-    alive = {container.id for container in seen.alive()}
-    for name in dict.fromkeys(container.name for container in seen.containers):
-        actions += [RemoveContainer(c.id) for c in seen.of(name)[KEPT:] if c.id not in alive]
-    return actions

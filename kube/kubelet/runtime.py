@@ -380,6 +380,12 @@ class Runtime(Protocol):
     async def list_images(self) -> list[Image]:
         """All images on the node."""
 
+    async def remove_image(self, id: str) -> None:
+        """Remove an image, with all its names; no error if it is gone. Raises RuntimeFailure if a container uses it."""
+
+    async def root(self) -> str:
+        """The directory that images and containers are kept in."""
+
     def changes(self) -> AsyncIterator[Change]:
         """News, without end, across engine restarts.
 

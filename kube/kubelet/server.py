@@ -29,6 +29,7 @@ from kube.kubelet.eviction import Level, is_refused, refusal_message
 from kube.kubelet.eviction_manager import EvictionManager
 from kube.kubelet.fake import FakeRuntime
 from kube.kubelet.fit import unfit
+from kube.kubelet.garbage_collector import GarbageCollector, disk_of
 from kube.kubelet.hollow import hollow_nodes
 from kube.kubelet.host import Host
 from kube.kubelet.images import Images
@@ -38,7 +39,9 @@ from kube.kubelet.node import NodeAgent, NodeFacts, allocatable, hard_reserved
 from kube.kubelet.options import RESOLV_CONF, Options
 from kube.kubelet.pod_files import PodFiles
 from kube.kubelet.pod_network import PodNetwork
+from kube.kubelet.pod_worker import PodWorker
 from kube.kubelet.prober import Prober
+from kube.kubelet.pulled_images import PulledImages
 from kube.kubelet.runtime import EngineUnavailable, Runtime, RuntimeFailure
 from kube.kubelet.static_pods import FileSource, Source, StaticPods, UrlSource
 from kube.kubelet.stats import Stats
@@ -81,11 +84,12 @@ async def run(options: Options) -> None:
             recorder = EventRecorder(client, "kubelet", name)
             statuses = StatusManager(client)
             configuration = ConfigurationManager(sources)
+            pulled_images = PulledImages(options.root_dir / "pulled-images.json")
             host = Host(
                 runtime=runtime,
                 statuses=statuses,
                 recorder=recorder,
-                images=Images(runtime, configuration, parallel=options.max_parallel_image_pulls),
+                images=Images(runtime, configuration, parallel=options.max_parallel_image_pulls, pulled=pulled_images),
                 prober=prober,
                 volumes=VolumeManager(
                     Volumes(options.root_dir), configuration, TokenManager(client), allocatable(facts)
@@ -112,11 +116,18 @@ async def run(options: Options) -> None:
                 network = PodNetwork(name, informers.of(Node), runtime, non_masquerade_cidr=options.non_masquerade_cidr)
 
             def levels() -> Mapping[str, Level]:
-                return machine.levels(options.root_dir)
+                return machine.levels(options.root_dir, garbage.directory)
 
+            def workers() -> list[PodWorker]:
+                return [*kubelet.workers.values()]
+
+            garbage = GarbageCollector(
+                name, runtime, recorder, workers, pulled_images, options.pod_infra_container_image,
+                containers=options.container_gc, images=options.image_gc, disk=disk_of,
+            )  # fmt: skip
             evictions = EvictionManager(
-                runtime, host.volumes, recorder, lambda: [*kubelet.workers.values()], options.eviction_hard, levels,
-                transition_period=options.eviction_pressure_transition_period,
+                runtime, host.volumes, recorder, workers, options.eviction_hard, levels,
+                transition_period=options.eviction_pressure_transition_period, reclaim=garbage.reclaim,
             )  # fmt: skip
             agent = NodeAgent(
                 client,
@@ -164,6 +175,7 @@ async def run(options: Options) -> None:
                 if network:
                     tasks.create_task(network.run(), name="pod network")
                 tasks.create_task(evictions.run(), name="evictions")
+                tasks.create_task(garbage.run(), name="garbage")
                 tasks.create_task(kubelet.run(), name="kubelet")
 
 

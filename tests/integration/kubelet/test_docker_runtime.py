@@ -369,6 +369,22 @@ async def test_a_registry_that_never_answers_is_given_up(node: OwnNode) -> None:
         await runtime.close()
 
 
+async def test_an_image_goes_with_all_its_names_unless_a_container_is_of_it(
+    runtime: DockerRuntime, node: OwnNode
+) -> None:
+    box = await sandbox(runtime)
+    made: Any = node.client.commit(await start(runtime, box), repository=node.name, tag="one")
+    node.client.tag(made["Id"], node.name, "two")
+    id = await runtime.create_container(box.id, ContainerConfig(box.pod, "of-it", f"{node.name}:one"))
+    with pytest.raises(RuntimeFailure, match="conflict"):
+        await runtime.remove_image(made["Id"])
+    await runtime.remove_container(id)
+    for _ in range(2):
+        await runtime.remove_image(made["Id"])
+        assert await runtime.image(f"{node.name}:one") is await runtime.image(f"{node.name}:two") is None
+    assert Path(await runtime.root()).is_absolute()
+
+
 async def test_an_image_that_its_registry_does_not_have_is_not_found(runtime: DockerRuntime) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.closing(writer), contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):

@@ -36,6 +36,7 @@ async def test_an_image_is_pulled_and_the_pod_runs(kubelet: Node, node: OwnNode)
     async with own_registry(node.client, "open/web:v1") as registry:
         await kubelet.create("web", {"name": "main", "image": registry.image})
         await kubelet.until(is_ready)
+        assert kubelet.pulled.ids == set(), "the engine had it under another name: it is not ours to remove"
     pulled = kubelet.recorder.messages("Pulled")[0]
     words = re.escape(f'Successfully pulled image "{registry.image}" in ')
     assert re.fullmatch(words + r"[0-9.]+m?s \([0-9.]+m?s including waiting\)\. Image size: [0-9]+ bytes\.", pulled)

@@ -121,16 +121,6 @@ async def test_ten_good_minutes_are_forgiving(node: FakeNode) -> None:
         await node.until(restarted(attempt + 1), within=1)
 
 
-async def test_only_the_last_two_containers_of_a_name_are_kept(node: FakeNode) -> None:
-    pod = await node.create()
-    for attempt in range(4):
-        await node.until(ready_again(attempt))
-        node.runtime.exit(node.id(pod, attempt=attempt), 1)
-    await node.until(ready_again(4))
-    await asyncio.sleep(1)
-    assert sorted(c.attempt for c in await node.runtime.list_containers()) == [3, 4]
-
-
 @pytest.mark.parametrize(
     ("policy", "code", "phase"),
     [
