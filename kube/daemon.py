@@ -26,6 +26,7 @@ from importlib import metadata
 from typing import Any, NoReturn, TypeVar
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 log = logging.getLogger(__name__)
@@ -33,10 +34,6 @@ log = logging.getLogger(__name__)
 Options = TypeVar("Options")
 Check = Callable[[], Awaitable[None] | None]
 """Asks whether something works. It raises if not, and the exception's text is the reason."""
-Middleware = Callable[
-    [web.Request, Callable[[web.Request], Awaitable[web.StreamResponse]]], Awaitable[web.StreamResponse]
-]
-"""Answers a request, or has it answered."""
 
 CHECK_TIMEOUT = 5.0
 """Seconds after which a health check counts as failed."""

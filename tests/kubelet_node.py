@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Network
@@ -92,6 +92,9 @@ class Api:
         path = resources.of(type(obj)).path(obj.namespace)
         return type(obj).parse(await self._request("POST", path, content=obj.to_json()))
 
+    async def send(self, obj: Object) -> None:
+        await self.create(obj)
+
     async def update(self, obj: T, subresource: str = "") -> T:
         path = resources.of(type(obj)).path(obj.namespace, obj.name, subresource)
         return type(obj).parse(await self._request("PUT", path, content=obj.to_json()))
@@ -99,6 +102,13 @@ class Api:
     async def patch(self, model: type[T], name: str, namespace: str, patch: dict[str, Any]) -> T:
         path, headers = resources.of(model).path(namespace, name), {"Content-Type": MERGE_PATCH}
         return model.parse(await self._request("PATCH", path, content=orjson.dumps(patch), headers=headers))
+
+    async def patch_status(self, obj: Object, changes: Mapping[str, Any]) -> str:
+        path = resources.of(type(obj)).path(obj.namespace, obj.name, "status")
+        patch = {"metadata": {"resourceVersion": obj.metadata.resourceVersion}, "status": changes}
+        headers = {"Content-Type": MERGE_PATCH}
+        body = await self._request("PATCH", path, content=orjson.dumps(patch), headers=headers)
+        return str(orjson.loads(body)["metadata"]["resourceVersion"])
 
     async def delete(
         self,

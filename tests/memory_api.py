@@ -61,6 +61,9 @@ class MemoryApi(Client):
             obj.status.phase = obj.status.phase or "Pending"
         return await self._write("create", obj, 0)
 
+    async def send(self, obj: Object) -> None:
+        await self.create(obj)
+
     async def update(self, obj: T, subresource: str = "") -> T:
         model = type(obj)
         stored = await self._stored(model, obj.namespace, obj.name)

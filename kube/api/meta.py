@@ -112,11 +112,12 @@ AlwaysStr = Annotated[str, BeforeValidator(lambda v: "" if v is None else v)]
 
 
 def _rfc3339(value: datetime) -> str:
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # isoformat, because strftime takes ten times as long; a status has a dozen moments.
+    return f"{value.astimezone(UTC).isoformat(timespec='seconds')[:-6]}Z"
 
 
 def _rfc3339_micro(value: datetime) -> str:
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return f"{value.astimezone(UTC).isoformat(timespec='microseconds')[:-6]}Z"
 
 
 def _parse_time(value: Any) -> Any:

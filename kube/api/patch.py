@@ -88,6 +88,19 @@ def merge_patch(doc: Mapping[str, Any], patch: object) -> dict[str, Any]:
     return _merge(doc, patch)
 
 
+def merge_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """The merge patch that makes the one of the other."""
+    found: dict[str, Any] = {name: None for name in old if name not in new}
+    for name, value in new.items():
+        before = old.get(name)
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            if changes := merge_difference(before, value):
+                found[name] = changes
+        elif value != before:
+            found[name] = value
+    return found
+
+
 def _merge(doc: object, patch: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(doc) if isinstance(doc, Mapping) else {}
     for name, value in patch.items():

@@ -290,4 +290,4 @@ class EventRecorder:
                 return
             except errors.NotFound:
                 pass  # it was an hour ago: it begins anew
-        await self._client.create(event)
+        await self._client.send(event)

@@ -168,6 +168,20 @@ class Client:
         path = resources.of(type(obj)).path(obj.namespace)
         return self._parse(type(obj), await self._request("POST", path, body=obj.to_json()))
 
+    async def send(self, obj: Object) -> None:
+        """POST an object as `create` does; the answer is not looked at."""
+        await self._request("POST", resources.of(type(obj)).path(obj.namespace), body=obj.to_json())
+
+    async def patch_status(self, obj: Object, changes: Mapping[str, Any]) -> str:
+        """Merge changes into the status of an object as it was read; the resourceVersion that it has then.
+
+        Raises Conflict when the stored object is another one, or has another version. The answer is not read further.
+        """
+        patch = {"metadata": {"resourceVersion": obj.metadata.resourceVersion}, "status": changes}
+        path = resources.of(type(obj)).path(obj.namespace, obj.name, "status")
+        body = await self._request("PATCH", path, body=orjson.dumps(patch), content=MERGE_PATCH)
+        return _version(body)
+
     async def update(self, obj: T, subresource: str = "") -> T:
         """PUT an object. If it has a resourceVersion, raises Conflict when the stored object has another."""
         path = resources.of(type(obj)).path(obj.namespace, obj.name, subresource)
@@ -340,6 +354,13 @@ class Client:
 
 def _no_fence() -> None:
     """Everything may be written."""
+
+
+def _version(body: bytes) -> str:
+    try:
+        return str(orjson.loads(body)["metadata"]["resourceVersion"])
+    except (ValueError, KeyError, TypeError):
+        raise errors.InternalError("the apiserver answered with no object") from None
 
 
 def _error(code: int, headers: Mapping[str, str], body: bytes) -> errors.ApiError:

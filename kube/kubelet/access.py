@@ -15,11 +15,11 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from kube import certificates
 from kube.api import errors
@@ -40,7 +40,6 @@ TOKENS_KEPT, ALLOWED_KEPT, FORBIDDEN_KEPT = 120.0, 300.0, 30.0
 """Seconds that answers of the apiserver are good for."""
 MOST_KEPT = 1024
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 T = TypeVar("T")
 
 

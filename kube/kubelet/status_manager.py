@@ -1,6 +1,6 @@
 """Writes pods' statuses through the apiserver: only what changed, the latest only, never over somebody's newer word.
 
-A write is a PUT of the status with the resourceVersion that it was made from, so an older view can never win; on a
+A write is a patch of what changed, with the resourceVersion that it was made from, so an older view can never win; on a
 conflict the pod is read again and the kubelet's part is laid over what is there. Pods of one node are written side by
 side, one write of one pod at a time. When a pod that was deleted has come to its end, its last status is written and
 then the pod itself is deleted, with its uid as a precondition: a new pod of the same name is not touched.
@@ -9,12 +9,16 @@ then the pod itself is deleted, with its uid as a precondition: a new pod of the
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
+
+import orjson
 
 from kube.api import errors
 from kube.api.core import Pod, PodStatus
 from kube.api.meta import Object
+from kube.api.patch import merge_difference
 from kube.client.rest import ObjectList
 from kube.client.workqueue import WorkQueue, work
 from kube.kubelet.conditions import OWNED_CONDITIONS
@@ -37,6 +41,7 @@ class Api(Protocol):
     ) -> ObjectList[T]: ...
     async def create(self, obj: T) -> T: ...
     async def update(self, obj: T, subresource: str = "") -> T: ...
+    async def patch_status(self, obj: Object, changes: Mapping[str, Any]) -> str: ...
     async def delete(
         self,
         model: type[T],
@@ -59,6 +64,10 @@ class _Entry:
     """Whether `base` holds the status of that revision, so that the status before this kubelet began is known."""
     status: PodStatus | None = None
     """What the status should be."""
+    text: bytes = b""
+    """`status` as JSON."""
+    shown: tuple[Pod, bytes] | None = None
+    """The JSON of the status of the pod as `base` was when it was made: an object that is no more `base` is old."""
     finish: bool = False
     """Delete the pod once its status is written."""
     static: bool = False
@@ -125,9 +134,12 @@ class StatusManager:
     def set(self, pod: Pod, status: PodStatus) -> None:
         """Have this status written, unless it is what is there already."""
         entry = self._entries.get(pod.metadata.uid)
-        if entry is None or (entry.status is not None and _same(entry.status, status)):
+        if entry is None:
             return
-        entry.status = status
+        text = status.to_json()
+        if text == entry.text:
+            return
+        entry.status, entry.text = status, text
         self._queue.add(pod.metadata.uid)
 
     def finish(self, pod: Pod) -> None:
@@ -179,19 +191,25 @@ class StatusManager:
 
     async def _write(self, entry: _Entry) -> None:
         while (wanted := entry.status) is not None:
-            status = merged(wanted, entry.base.status)
-            if _same(status, entry.base.status):
+            base = entry.base
+            if entry.shown is None or entry.shown[0] is not base:
+                entry.shown = base, base.status.to_json()
+            status = merged(wanted, base.status)
+            shown, text = entry.shown[1], status.to_json()
+            if text == shown:
                 return
+            changes = merge_difference(orjson.loads(shown), orjson.loads(text))
             try:
-                answer = await self._api.update(entry.base.model_copy(update={"status": status}), "status")
+                version = await self._api.patch_status(base, changes)
             except errors.Conflict:
                 entry.base = await self._get(entry)
                 continue
-            if answer.metadata.uid != entry.base.metadata.uid:
-                raise errors.not_found("pods", entry.base.name)
-            if _revision(answer) >= _revision(entry.base):
-                entry.base = answer
-            log.debug("wrote a status", extra={"pod": answer.key, "phase": status.phase})
+            # What the answer says besides is known: nobody has written in between.
+            meta = base.metadata.model_copy(update={"resourceVersion": version})
+            written = base.model_copy(update={"metadata": meta, "status": status})
+            if _revision(written) >= _revision(entry.base):
+                entry.base, entry.shown = written, (written, text)
+            log.debug("wrote a status", extra={"pod": base.key, "phase": status.phase})
             if entry.status is wanted:
                 return
 
@@ -225,10 +243,6 @@ def merged(mine: PodStatus, present: PodStatus) -> PodStatus:
         # Ended by somebody else (an eviction), or before this kubelet began: nothing brings it back.
         status.phase, status.reason, status.message = present.phase, present.reason, present.message
     return status
-
-
-def _same(left: PodStatus, right: PodStatus) -> bool:
-    return left.to_json() == right.to_json()
 
 
 def _revision(pod: Pod) -> int:

@@ -45,7 +45,7 @@ async def test_a_pod_costs_two_status_writes(node: FakeNode) -> None:
     await node.until(is_ready)
     await asyncio.sleep(200)  # relists find nothing to repair, and write nothing
     path = f"/api/v1/namespaces/default/pods/{pod.name}/status"
-    assert node.api.writes.count(("PUT", path)) == 2
+    assert node.api.writes.count(("PATCH", path)) == 2
 
 
 async def test_all_containers_of_a_pod_share_its_sandbox(node: FakeNode) -> None:

@@ -42,8 +42,8 @@ async def bound(node: FakeNode, manager: StatusManager, *, fresh: bool = True) -
     return pod
 
 
-def puts(node: FakeNode) -> int:
-    return sum(1 for method, _ in node.api.writes if method == "PUT")
+def patches(node: FakeNode) -> int:
+    return sum(1 for method, _ in node.api.writes if method == "PATCH")
 
 
 async def test_what_is_there_already_is_not_written(node: FakeNode) -> None:
@@ -53,7 +53,7 @@ async def test_what_is_there_already_is_not_written(node: FakeNode) -> None:
         await node.until(lambda p: p.status.phase == "Running")
         manager.set(pod, status())
         await asyncio.sleep(1)
-        assert puts(node) == 1
+        assert patches(node) == 1
         assert manager.last(pod).phase == "Running"
 
 
@@ -63,7 +63,7 @@ async def test_of_many_statuses_the_last_is_written(node: FakeNode) -> None:
         for number in range(20):
             manager.set(pod, status(message=str(number)))
         await node.until(lambda p: p.status.message == "19")
-        assert puts(node) == 1
+        assert patches(node) == 1
 
 
 async def test_a_status_made_from_an_older_pod_is_laid_over_the_newer_one(node: FakeNode) -> None:
@@ -142,7 +142,7 @@ async def test_a_pod_that_has_ended_is_deleted_after_its_last_status(node: FakeN
         manager.set(pod, status("Failed"))
         manager.finish(pod)
         await node.until_gone()
-        assert [method for method, _ in node.api.writes] == ["PUT", "PUT", "DELETE"]  # the first is a conflict
+        assert [method for method, _ in node.api.writes] == ["PATCH", "PATCH", "DELETE"]  # the first is a conflict
 
 
 async def test_a_status_that_is_refused_does_not_keep_a_pod_from_going(
