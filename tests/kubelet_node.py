@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -234,8 +235,16 @@ class TestNode(Generic[R]):
             await self.kill_kubelet()
             volumes = Volumes(self.root)
             for uid in volumes.uids():  # what is mounted would keep the directory from being removed
-                with contextlib.suppress(FileNotFoundError):  # a thread of the kubelet may be about to remove it too
-                    volumes.remove(uid)
+                while True:
+                    try:
+                        volumes.remove(uid)
+                    except FileNotFoundError:
+                        pass
+                    except OSError as error:  # a thread of the kubelet is at it too
+                        if error.errno != errno.ENOTEMPTY:
+                            raise
+                        continue
+                    break
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
