@@ -309,8 +309,11 @@ UNSTORED: tuple[type[Object], ...] = (autoscaling.Scale, policy.Eviction, authen
 
 
 def of(model: type[Object]) -> Resource:
-    """The resource that a model's objects are stored as. Raises KeyError."""
-    return _BY_MODEL[model]
+    """The resource that a model's objects are stored as, also a model that reads only a part of them. Raises KeyError."""
+    try:
+        return _BY_MODEL[model]
+    except KeyError:
+        return _BY_KIND[model.apiVersion, getattr(model, "kind", "")]
 
 
 def by_kind(api_version: str, kind: str) -> Resource | None:

@@ -1,63 +1,257 @@
-"""Sources whose objects are without what the proxy never looks at: it holds all services and endpoints of a cluster.
+"""Services and Endpoints as the proxy reads them: what it looks at, in the form in which it is used.
 
-Most of an Endpoints object is which pods its addresses belong to. Who managed which field is of no use here either.
+It holds all of a cluster's, and looks at little of each: most of an Endpoints object is which pods its addresses belong
+to. What the types of the wire below do not name is passed over by the parser and never becomes an object (measured with
+5,000 of each: a tenth of the time that the whole objects take, and a fourth of the memory).
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from typing import TypeVar
+import contextlib
+import logging
+import socket
+import sys
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Network
+from typing import Any
 
-from kube.api import core
-from kube.api.meta import Object
-from kube.client.source import Batch, Source, Sources
+from pydantic import ConfigDict, GetCoreSchemaHandler, with_config
+from pydantic_core import CoreSchema, core_schema
+from typing_extensions import TypedDict  # pydantic takes typing's own from Python 3.12 on
 
-T = TypeVar("T", bound=Object)
+from kube.api.meta import Object, ObjectMeta
+from kube.proxy.services import PROTOCOLS, Backend, Endpoint, ServicePort, ServicePortName
 
+log = logging.getLogger(__name__)
 
-class LeanSource(Source[T]):
-    """A source, trimmed."""
+LAST_CHANGE = "endpoints.kubernetes.io/last-change-trigger-time"
+"""Annotation of Endpoints: when the pod or service changed that made them change."""
+NO_CLUSTER_IP = ("", "None")
+DEFAULT_AFFINITY_SECONDS = 10800
 
-    def __init__(self, source: Source[T]) -> None:
-        self._source = source
-
-    async def list(self) -> tuple[list[T], int]:
-        objects, revision = await self._source.list()
-        for obj in objects:
-            trim(obj)
-        return objects, revision
-
-    async def watch(self, revision: int) -> AsyncGenerator[Batch[T], None]:
-        async for batch in self._source.watch(revision):
-            for event in batch:
-                if event.object is not None:
-                    trim(event.object)
-            yield batch
+_as_api = with_config(ConfigDict(strict=True, extra="ignore"))
+_SET = {"metadata"}
+"""Which fields a model was given: of no use here, and one set serves all."""
 
 
-class LeanSources:
-    """Gives trimmed sources."""
-
-    def __init__(self, sources: Sources) -> None:
-        self._sources = sources
-
-    def of(self, model: type[T], namespace: str = "") -> Source[T]:
-        return LeanSource(self._sources.of(model, namespace))
-
-    def one(self, model: type[T], namespace: str, name: str) -> Source[T]:
-        return LeanSource(self._sources.one(model, namespace, name))
-
-    def bound_pods(self, node: str) -> Source[core.Pod]:
-        return self._sources.bound_pods(node)
+# On the wire: what is read of each object
 
 
-def trim(obj: Object) -> None:
-    """Take away what the proxy does not look at."""
-    if obj.metadata.managedFields:
-        obj.metadata.managedFields = []
-    if isinstance(obj, core.Endpoints):
-        for subset in obj.subsets:
-            if subset.notReadyAddresses:
-                subset.notReadyAddresses = []
-            for address in subset.addresses:
-                address.targetRef = None
+@_as_api
+class _Metadata(TypedDict, total=False):
+    name: str
+    namespace: str
+    uid: str
+    resourceVersion: str
+    annotations: dict[str, str]
+
+
+@_as_api
+class _Port(TypedDict, total=False):
+    name: str
+    protocol: str
+    port: int
+    nodePort: int
+
+
+@_as_api
+class _ClientIP(TypedDict, total=False):
+    timeoutSeconds: int
+
+
+@_as_api
+class _Affinity(TypedDict, total=False):
+    clientIP: _ClientIP
+
+
+@_as_api
+class _ServiceSpec(TypedDict, total=False):
+    type: str
+    clusterIP: str
+    externalIPs: list[str]
+    ports: list[_Port]
+    sessionAffinity: str
+    sessionAffinityConfig: _Affinity
+    externalTrafficPolicy: str
+    internalTrafficPolicy: str
+    trafficDistribution: str
+    loadBalancerSourceRanges: list[str]
+    healthCheckNodePort: int
+
+
+@_as_api
+class _Ingress(TypedDict, total=False):
+    ip: str
+    ipMode: str
+
+
+@_as_api
+class _LoadBalancer(TypedDict, total=False):
+    ingress: list[_Ingress]
+
+
+@_as_api
+class _ServiceStatus(TypedDict, total=False):
+    loadBalancer: _LoadBalancer
+
+
+@_as_api
+class _Service(TypedDict, total=False):
+    metadata: _Metadata
+    spec: _ServiceSpec
+    status: _ServiceStatus
+
+
+@_as_api
+class _Address(TypedDict, total=False):
+    ip: str
+    nodeName: str
+
+
+@_as_api
+class _Subset(TypedDict, total=False):
+    addresses: list[_Address]
+    ports: list[_Port]
+
+
+@_as_api
+class _Endpoints(TypedDict, total=False):
+    metadata: _Metadata
+    subsets: list[_Subset]
+
+
+# What is kept of it
+
+
+class Service(Object):
+    """A service: the ports of it that a node serves."""
+
+    kind = "Service"
+
+    ports: tuple[ServicePort, ...] = ()
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(cls.made_of, handler.generate_schema(_Service))
+
+    @classmethod
+    def made_of(cls, read: _Service) -> Service:
+        """The service, of what was read of it."""
+        return cls.model_construct(_SET, metadata=_metadata(read), ports=service_ports(read))
+
+
+class Endpoints(Object):
+    """A service's endpoints."""
+
+    kind = "Endpoints"
+
+    by_port: Mapping[str, tuple[Endpoint, ...]] = {}
+    """Those of each port, by its name, in the order of the object, each once."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(cls.made_of, handler.generate_schema(_Endpoints))
+
+    @classmethod
+    def made_of(cls, read: _Endpoints) -> Endpoints:
+        """The endpoints, of what was read of them."""
+        return cls.model_construct(_SET, metadata=_metadata(read), by_port=endpoints_of(read))
+
+
+def service_ports(service: _Service) -> tuple[ServicePort, ...]:
+    """The ports of a service that a node serves: none for a headless or an ExternalName service."""
+    spec = service.get("spec", {})
+    type_, cluster_ip = spec.get("type", ""), spec.get("clusterIP", "")
+    if type_ == "ExternalName" or cluster_ip in NO_CLUSTER_IP or not _is_ipv4(cluster_ip):
+        return ()
+    metadata = service.get("metadata", {})
+    namespace, name = sys.intern(metadata.get("namespace", "")), metadata.get("name", "")
+    balanced = type_ == "LoadBalancer"
+    ingress = service.get("status", {}).get("loadBalancer", {}).get("ingress", []) if balanced else []
+    is_external = type_ in ("NodePort", "LoadBalancer") or bool(spec.get("externalIPs"))
+    found = []
+    for port in spec.get("ports", ()):
+        protocol = port.get("protocol") or "TCP"
+        if protocol not in PROTOCOLS:
+            log.warning("%s/%s: port %d is not served: no %s here", namespace, name, port.get("port", 0), protocol)
+            continue
+        found.append(
+            ServicePort(
+                name=ServicePortName(namespace, name, sys.intern(port.get("name", ""))),
+                cluster_ip=cluster_ip,
+                port=port.get("port", 0),
+                protocol=sys.intern(protocol),
+                node_port=port.get("nodePort", 0),
+                external_ips=_ipv4(spec.get("externalIPs", ())),
+                load_balancer_ips=_ipv4(
+                    entry.get("ip", "") for entry in ingress if (entry.get("ipMode") or "VIP") == "VIP"
+                ),
+                source_ranges=_networks(spec.get("loadBalancerSourceRanges", [])) if balanced else (),
+                affinity_seconds=_affinity_seconds(spec),
+                external_local=is_external and spec.get("externalTrafficPolicy") == "Local",
+                internal_local=spec.get("internalTrafficPolicy") == "Local",
+                health_check_node_port=spec.get("healthCheckNodePort", 0) if balanced else 0,
+                prefer_same_node=spec.get("trafficDistribution") == "PreferSameNode",
+            )
+        )
+    return tuple(found)
+
+
+def endpoints_of(endpoints: _Endpoints) -> dict[str, tuple[Endpoint, ...]]:
+    """The endpoints by name of the port, in the order of the object, each once."""
+    found: dict[str, dict[Backend, Endpoint]] = {}
+    for subset in endpoints.get("subsets", ()):
+        addresses = [
+            (ip, sys.intern(address.get("nodeName", "")))
+            for address in subset.get("addresses", ())
+            if _is_ipv4(ip := address.get("ip", ""))
+        ]
+        for port in subset.get("ports", ()):
+            of_port = found.setdefault(sys.intern(port.get("name", "")), {})
+            number = port.get("port", 0)
+            for ip, node in addresses:
+                backend = Backend(ip, number)
+                of_port.setdefault(backend, Endpoint(backend, node))
+    return {name: tuple(of_port.values()) for name, of_port in found.items()}
+
+
+def _metadata(read: _Service | _Endpoints) -> ObjectMeta:
+    found = read.get("metadata", {})
+    changed = found.get("annotations", {}).get(LAST_CHANGE)
+    return ObjectMeta.model_construct(
+        _SET,
+        name=found.get("name", ""),
+        namespace=sys.intern(found.get("namespace", "")),
+        uid=found.get("uid", ""),
+        resourceVersion=found.get("resourceVersion", ""),
+        annotations={LAST_CHANGE: changed} if changed else {},
+    )
+
+
+def _affinity_seconds(spec: _ServiceSpec) -> int:
+    if spec.get("sessionAffinity") != "ClientIP":
+        return 0
+    seconds = spec.get("sessionAffinityConfig", {}).get("clientIP", {}).get("timeoutSeconds", 0)
+    return seconds or DEFAULT_AFFINITY_SECONDS
+
+
+def _ipv4(addresses: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(filter(_is_ipv4, addresses)))
+
+
+def _networks(ranges: Iterable[str]) -> tuple[str, ...]:
+    """What can be understood of loadBalancerSourceRanges, as iptables writes it; all of it IPv6: nobody may."""
+    found = []
+    for text in ranges:
+        with contextlib.suppress(ValueError):
+            found.append(str(IPv4Network(text.strip(), strict=False)))
+    return tuple(dict.fromkeys(found)) or (("0.0.0.0/32",) if ranges else ())
+
+
+def _is_ipv4(address: str) -> bool:
+    """Whether rules can be made of it: one object that is wrong must not keep the others from being served."""
+    try:
+        socket.inet_pton(socket.AF_INET, address)
+    except OSError:
+        return False
+    return True

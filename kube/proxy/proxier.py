@@ -15,9 +15,8 @@ import time
 from datetime import datetime
 from typing import Protocol
 
-from kube.api import core
 from kube.client.informer import Informer
-from kube.proxy import metrics
+from kube.proxy import lean, metrics
 from kube.proxy.iptables import IptablesFailed
 from kube.proxy.state import Services
 
@@ -25,9 +24,6 @@ log = logging.getLogger(__name__)
 
 RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0)
 """How long to wait after the first, second, ... failure in a row to write the rules."""
-
-LAST_CHANGE = "endpoints.kubernetes.io/last-change-trigger-time"
-"""Annotation of Endpoints: when the pod or service changed that made them change."""
 
 
 class Mode(Protocol):
@@ -51,8 +47,8 @@ class Proxier:
     def __init__(
         self,
         mode: Mode,
-        services: Informer[core.Service],
-        endpoints: Informer[core.Endpoints],
+        services: Informer[lean.Service],
+        endpoints: Informer[lean.Endpoints],
         *,
         sync_period: float = 30.0,
         min_sync_period: float = 0.1,
@@ -111,17 +107,17 @@ class Proxier:
             return False
         return True
 
-    def _service_changed(self, old: core.Service | None, new: core.Service | None) -> None:
+    def _service_changed(self, old: lean.Service | None, new: lean.Service | None) -> None:
         metrics.SERVICE_CHANGES.inc()
         self._changed(new or old)
 
-    def _endpoints_changed(self, old: core.Endpoints | None, new: core.Endpoints | None) -> None:
+    def _endpoints_changed(self, old: lean.Endpoints | None, new: lean.Endpoints | None) -> None:
         metrics.ENDPOINTS_CHANGES.inc()
         self._changed(new or old)
         if new is not None and self._synced_at is not None:
-            self._triggers += _moment(new.metadata.annotations.get(LAST_CHANGE, ""))
+            self._triggers += _moment(new.metadata.annotations.get(lean.LAST_CHANGE, ""))
 
-    def _changed(self, changed: core.Service | core.Endpoints | None) -> None:
+    def _changed(self, changed: lean.Service | lean.Endpoints | None) -> None:
         assert changed is not None
         self._mode.update(changed.key)
         metrics.LAST_QUEUED.set_to_current_time()

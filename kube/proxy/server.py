@@ -15,14 +15,12 @@ import socket
 from aiohttp import web
 
 from kube import daemon
-from kube.api import core
 from kube.client import flags
 from kube.client.informer import Informers
-from kube.proxy import explain, rules, tables
+from kube.proxy import explain, lean, rules, tables
 from kube.proxy.health import HealthChecks
 from kube.proxy.iptables import Iptables, IptablesFailed
 from kube.proxy.kernel import KernelMode
-from kube.proxy.lean import LeanSources
 from kube.proxy.node import NodeNetwork
 from kube.proxy.options import Options
 from kube.proxy.proxier import Proxier
@@ -56,8 +54,8 @@ async def serve(options: Options) -> None:
     await _check_iptables(iptables)
     _allow_many_connections()
     async with flags.connect(options.client, user_agent="kube-proxy") as (_client, sources):
-        informers = Informers(LeanSources(sources))
-        services, endpoints = informers.of(core.Service), informers.of(core.Endpoints)
+        informers = Informers(sources)
+        services, endpoints = informers.of(lean.Service), informers.of(lean.Endpoints)
         health = HealthChecks()
         proxier = Proxier(
             mode(options, Services(services, endpoints), iptables, health),
@@ -125,8 +123,8 @@ async def cleanup() -> None:
 async def present(options: Options) -> tuple[tables.Table, ...]:
     """The rules for the services there are now. Userspace's local ports are made up: a running proxy has its own."""
     async with flags.connect(options.client, user_agent="kube-proxy") as (_client, sources):
-        informers = Informers(LeanSources(sources))
-        services, endpoints = informers.of(core.Service), informers.of(core.Endpoints)
+        informers = Informers(sources)
+        services, endpoints = informers.of(lean.Service), informers.of(lean.Endpoints)
         following = asyncio.ensure_future(informers.run())
         try:
             await informers.synced()

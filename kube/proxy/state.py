@@ -10,32 +10,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from kube.api import core
 from kube.client.informer import Informer
-from kube.proxy.services import Endpoint, ServicePort, ServicePortName, endpoints_of, service_ports
+from kube.proxy import lean
+from kube.proxy.services import Endpoint, ServicePort, ServicePortName
 
 
 class Services:
     """Service ports and their endpoints, by name of the port."""
 
-    def __init__(self, services: Informer[core.Service], endpoints: Informer[core.Endpoints]) -> None:
+    def __init__(self, services: Informer[lean.Service], endpoints: Informer[lean.Endpoints]) -> None:
         self._services = services
         self._endpoints = endpoints
-        self._ports: dict[str, list[ServicePort]] = {}
-        self._ends: dict[ServicePortName, list[Endpoint]] = {}
+        self._ports: dict[str, tuple[ServicePort, ...]] = {}
+        self._ends: dict[ServicePortName, tuple[Endpoint, ...]] = {}
 
     def update(self, key: str) -> tuple[Mapping[ServicePortName, ServicePort], set[ServicePortName]]:
         """Look again at the service and the endpoints of this key. Its ports, and the names of those that went."""
         service, endpoints = self._services.get(key), self._endpoints.get(key)
         before = {port.name for port in self._ports.pop(key, ())}
-        now = {port.name: port for port in service_ports(service)} if service else {}
-        if now:
-            self._ports[key] = [*now.values()]
-        found = endpoints_of(endpoints) if endpoints else {}
+        now = {port.name: port for port in service.ports} if service else {}
+        if service and now:
+            self._ports[key] = service.ports
+        found = endpoints.by_port if endpoints else {}
         for name in before - now.keys():
             del self._ends[name]
         for name in now:
-            self._ends[name] = found.get(name.port, [])
+            self._ends[name] = found.get(name.port, ())
         return now, before - now.keys()
 
     def all(self) -> list[ServicePort]:

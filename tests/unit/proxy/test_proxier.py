@@ -15,7 +15,7 @@ from kube.api.core import EndpointAddress, EndpointPort, Endpoints, EndpointSubs
 from kube.api.meta import Object, ObjectMeta
 from kube.client.informer import Informers
 from kube.client.source import EtcdSources
-from kube.proxy import portals
+from kube.proxy import lean, portals
 from kube.proxy.iptables import Flow, Iptables, IptablesFailed
 from kube.proxy.proxier import Proxier
 from kube.proxy.state import Services
@@ -113,7 +113,7 @@ class Cluster:
     async def proxy(self) -> AsyncIterator[Proxier]:
         """Run a proxy; begins when it has synced."""
         informers = Informers(EtcdSources(self.store))
-        services, endpoints = informers.of(Service), informers.of(Endpoints)
+        services, endpoints = informers.of(lean.Service), informers.of(lean.Endpoints)
         mode = UserspaceMode(
             Services(services, endpoints),
             self.kernel,

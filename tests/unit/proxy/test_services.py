@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from kube.api import core
-from kube.proxy.services import Backend, Endpoint, ServicePort, ServicePortName, endpoints_of, service_ports
+from kube.proxy import lean
+from kube.proxy.services import Backend, Endpoint, ServicePort, ServicePortName
 
 
-def service(**spec: Any) -> core.Service:
+def service(**spec: Any) -> lean.Service:
     status = spec.pop("status", {})
-    return core.Service.parse({"metadata": {"namespace": "default", "name": "web"}, "spec": spec, "status": status})
+    return lean.Service.parse({"metadata": {"namespace": "default", "name": "web"}, "spec": spec, "status": status})
 
 
 HTTP = {"name": "http", "port": 80, "protocol": "TCP", "targetPort": "http"}
@@ -96,6 +96,17 @@ NAME = ServicePortName("default", "web", "http")
             [ServicePort(NAME, "10.96.0.9", 80)],
             id="a policy for traffic from outside means nothing where there is none",
         ),
+        pytest.param(
+            {"clusterIP": "10.96.0.9", "ports": [HTTP], "trafficDistribution": "PreferSameNode"},
+            [ServicePort(NAME, "10.96.0.9", 80, prefer_same_node=True)],
+            id="the same node before others",
+        ),
+        pytest.param(
+            {"clusterIP": "10.96.0.9", "ports": [{**HTTP, "name": None, "nodePort": None}], "externalIPs": None,
+             "sessionAffinityConfig": None},
+            [ServicePort(ServicePortName("default", "web"), "10.96.0.9", 80)],
+            id="null is as good as nothing",
+        ),
         pytest.param({"clusterIP": "None", "ports": [HTTP]}, [], id="headless"),
         pytest.param({"clusterIP": "", "ports": [HTTP]}, [], id="no address yet"),
         pytest.param({"type": "ExternalName", "externalName": "example.org"}, [], id="external name"),
@@ -104,11 +115,11 @@ NAME = ServicePortName("default", "web", "http")
     ],
 )
 def test_a_service_is_served_at(spec: dict[str, Any], expected: list[ServicePort]) -> None:
-    assert service_ports(service(**spec)) == expected
+    assert service(**spec).ports == tuple(expected)
 
 
 def test_endpoints_are_the_ready_addresses_by_port_name() -> None:
-    endpoints = core.Endpoints.parse(
+    endpoints = lean.Endpoints.parse(
         {
             "metadata": {"namespace": "default", "name": "web"},
             "subsets": [
@@ -123,13 +134,13 @@ def test_endpoints_are_the_ready_addresses_by_port_name() -> None:
             ],
         }
     )
-    assert endpoints_of(endpoints) == {
-        "http": [
+    assert endpoints.by_port == {
+        "http": (
             Endpoint(Backend("10.244.0.5", 80), "one"),
             Endpoint(Backend("10.244.0.6", 80)),
             Endpoint(Backend("10.244.0.8", 8080)),
-        ],
-        "dns": [Endpoint(Backend("10.244.0.5", 53), "one"), Endpoint(Backend("10.244.0.6", 53))],
+        ),
+        "dns": (Endpoint(Backend("10.244.0.5", 53), "one"), Endpoint(Backend("10.244.0.6", 53))),
     }
 
 
