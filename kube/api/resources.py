@@ -309,7 +309,7 @@ UNSTORED: tuple[type[Object], ...] = (autoscaling.Scale, policy.Eviction, authen
 
 
 def of(model: type[Object]) -> Resource:
-    """The resource that a model's objects are stored as, also a model that reads only a part of them. Raises KeyError."""
+    """The resource that a model's objects, or parts of objects, are stored as. Raises KeyError."""
     try:
         return _BY_MODEL[model]
     except KeyError:

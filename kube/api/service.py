@@ -82,7 +82,7 @@ class ServiceSpec(Model):
     internalTrafficPolicy: str | None = None
     """Where traffic from inside goes: `Cluster` or `Local`."""
     trafficDistribution: str | None = None
-    """Which endpoints are preferred: `PreferClose`."""
+    """Which endpoints are preferred: `PreferSameZone` (`PreferClose` means the same), `PreferSameNode`."""
 
 
 class PortStatus(Model):

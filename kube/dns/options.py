@@ -10,6 +10,7 @@ from kube.client import flags
 from kube.client.flags import ClientOptions
 
 DOMAIN = "cluster.local"
+LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,20 +18,26 @@ class Options:
     """What kube-dns was asked to do."""
 
     client: ClientOptions = field(default_factory=ClientOptions)
-    address: str = "127.0.0.1"
+    address: str = LOOPBACK
+    """Empty: that of this node among its pods."""
     port: int = 10053
     healthz_bind_address: str = "127.0.0.1"
     healthz_port: int = 10254
     domain: str = DOMAIN
     resolv_conf: str = "/etc/resolv.conf"
     cluster_ip: str = ""
+    hostname_override: str = ""
 
 
 def parser() -> argparse.ArgumentParser:
     """kube-dns' command line."""
     parser = daemon.flags("kube-dns", "Answer for the names of services and pods, and forward all others.")
     flags.add_flags(parser)
-    parser.add_argument("--address", default="127.0.0.1", metavar="IP", help="where to answer, by UDP and TCP")
+    parser.add_argument(
+        "--address", default="", metavar="IP",
+        help=f"where to answer, by UDP and TCP (default: {LOOPBACK}; with --cluster-ip the node's address on the "
+        "bridge of its pods, the first of the range that its Node was given)",
+    )  # fmt: skip
     parser.add_argument("--port", type=int, default=10053, metavar="PORT", help="port to answer on")
     parser.add_argument(
         "--healthz-bind-address", default="127.0.0.1", metavar="IP", help="where to serve health and metrics"
@@ -43,8 +50,11 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--cluster-ip", default="", metavar="IP",
-        help="keep the service kube-system/kube-dns at this address, with this process (--address) behind it",
+        help="keep the service kube-system/kube-dns at this address, with this process behind it",
     )  # fmt: skip
+    parser.add_argument(
+        "--hostname-override", default="", metavar="NAME", help="name of the node, if it is not the host's"
+    )
     return parser
 
 
@@ -54,11 +64,12 @@ def from_args(args: argparse.Namespace) -> Options:
         raise daemon.Fatal("--cluster-ip needs an --address that pods can reach: the node's, not loopback and not all")
     return Options(
         client=flags.from_args(args),
-        address=args.address,
+        address=args.address or ("" if args.cluster_ip else LOOPBACK),
         port=args.port,
         healthz_bind_address=args.healthz_bind_address,
         healthz_port=args.healthz_port,
         domain=args.domain,
         resolv_conf=args.resolv_conf,
         cluster_ip=args.cluster_ip,
+        hostname_override=args.hostname_override,
     )

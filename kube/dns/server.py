@@ -1,24 +1,27 @@
 """kube-dns' wiring.
 
 A process of its own, and not a part of every node's proxy: the proxy writes iptables as root and must not stop for
-anything, and what parses the packets of strangers is better apart from it. One is enough for a cluster; as it keeps
-nothing, a second is a second.
+anything, and what parses the packets of strangers is better apart from it. It keeps nothing. One is enough where all
+pods are on one node; where nodes get their ranges from the controller manager one runs on each, for the pods of its
+node first (`trafficDistribution: PreferSameNode`), so that a node that is lost takes nobody else's names away.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from pathlib import Path
 
 from kube import daemon
-from kube.api.core import Endpoints, Service
+from kube.api.core import Endpoints, Node, Service
 from kube.client import flags
 from kube.client.informer import Informer, Informers
 from kube.dns.listener import listening
 from kube.dns.options import Options
+from kube.dns.place import Place
 from kube.dns.records import Known, Records
-from kube.dns.registration import Registration
+from kube.dns.registration import Answering, Registration
 from kube.dns.resolver import Resolver
 
 log = logging.getLogger(__name__)
@@ -31,12 +34,26 @@ async def run(options: Options) -> None:
     async with flags.connect(options.client, user_agent="kube-dns") as (client, sources):
         informers = Informers(sources)
         services, endpoints = informers.of(Service), informers.of(Endpoints)
-        resolver = Resolver(Records(options.domain, known(services, endpoints)), _upstreams(options))
-        registration = Registration(client, services, endpoints, options.cluster_ip) if options.cluster_ip else None
+        nodes = informers.of(Node) if not options.address else None
+        node = (options.hostname_override or socket.gethostname().lower()) if nodes is not None else ""
+        place = Place(nodes, node) if nodes is not None else None
+        records = Records(options.domain, known(services, endpoints))
+        registration = (
+            Registration(client, services, endpoints, options.cluster_ip, nodes) if options.cluster_ip else None
+        )
 
         def in_sync() -> None:
-            if not (services.has_synced and endpoints.has_synced):
+            if not (services.has_synced and endpoints.has_synced and (nodes is None or nodes.has_synced)):
                 raise RuntimeError("the caches are not filled yet")
+
+        async def answer(address: str) -> None:
+            resolver = Resolver(records, _upstreams(options, address))
+            async with listening(address, options.port, resolver.respond) as port:
+                log.info("answering", extra={"address": address, "port": port, "domain": options.domain})
+                if registration is not None:
+                    await registration.run(Answering(node, address, port))
+                else:
+                    await asyncio.Event().wait()
 
         async with (
             daemon.serve_health(
@@ -46,12 +63,10 @@ async def run(options: Options) -> None:
         ):
             tasks.create_task(informers.run(), name="informers")
             await informers.synced()
-            async with listening(options.address, options.port, resolver.respond) as port:
-                log.info("answering", extra={"address": options.address, "port": port, "domain": options.domain})
-                if registration is not None:
-                    await registration.run(options.address, port)
-                else:
-                    await asyncio.Event().wait()
+            if place is None:
+                await answer(options.address)
+            else:
+                await place.follow(answer)
 
 
 def known(services: Informer[Service], endpoints: Informer[Endpoints]) -> Known:
@@ -67,7 +82,7 @@ def known(services: Informer[Service], endpoints: Informer[Endpoints]) -> Known:
     )
 
 
-def _upstreams(options: Options) -> list[tuple[str, int]]:
+def _upstreams(options: Options, address: str) -> list[tuple[str, int]]:
     """The node's name servers, without this process itself: a question would go round for ever."""
     if not options.resolv_conf:
         return []
@@ -77,4 +92,4 @@ def _upstreams(options: Options) -> list[tuple[str, int]]:
         why = (error.strerror or str(error)).lower()
         raise daemon.Fatal(f"cannot read --resolv-conf={options.resolv_conf}: {why}") from None
     servers = [words[1] for line in lines if len(words := line.split()) > 1 and words[0] == "nameserver"]
-    return [(server, 53) for server in servers if server not in (options.cluster_ip, options.address)]
+    return [(server, 53) for server in servers if server not in (options.cluster_ip, address)]

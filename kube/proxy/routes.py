@@ -1,7 +1,8 @@
 """Which backends take a service port's traffic on this node: pure, and the same for every way of getting it there.
 
-Kubernetes' CategorizeEndpoints, by what Endpoints tell: ready endpoints, and with a traffic policy Local only those on
-this node. (EndpointSlices also tell of endpoints that are going away and still serve, for when nobody else does.)
+Kubernetes' CategorizeEndpoints, by what Endpoints tell: ready endpoints, with a traffic policy Local only those on this
+node, and with the traffic distribution PreferSameNode those on this node if there are any. (EndpointSlices also tell of
+zones, and of endpoints that are going away and still serve, for when nobody else does.)
 """
 
 from __future__ import annotations
@@ -44,9 +45,10 @@ def route(service: ServicePort, endpoints: Sequence[Endpoint], node: str) -> Rou
     needs_local = service.internal_local or (service.external_local and service.external)
     anywhere = tuple(endpoint.backend for endpoint in endpoints)
     here = tuple(endpoint.backend for endpoint in endpoints if endpoint.node == node)
+    preferred = here if service.prefer_same_node and here else anywhere
     return Route(
         service,
-        anywhere if needs_cluster else (),
+        preferred if needs_cluster else (),
         here if needs_local else (),
         bool(anywhere),
         tuple(dict.fromkeys(endpoint.backend.ip for endpoint in endpoints if endpoint.node in (node, ""))),

@@ -9,6 +9,7 @@ from kube.api.validation.meta import Errors, each, labels, object_meta, object_m
 
 _TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 _POLICIES = ("Cluster", "Local")
+_DISTRIBUTIONS = ("PreferClose", "PreferSameNode", "PreferSameZone")
 _FAMILIES = ("IPv4", "IPv6")
 _FAMILY_POLICIES = ("PreferDualStack", "RequireDualStack", "SingleStack")
 _AFFINITY_SECONDS = 86400
@@ -190,8 +191,8 @@ def _traffic(spec: core.ServiceSpec) -> Errors:
     elif spec.internalTrafficPolicy not in _POLICIES:
         yield not_supported("spec.internalTrafficPolicy", spec.internalTrafficPolicy, _POLICIES)
     distribution = spec.trafficDistribution
-    if distribution not in (None, "PreferClose"):
-        yield not_supported("spec.trafficDistribution", distribution, ("PreferClose",))
+    if distribution is not None and distribution not in _DISTRIBUTIONS:
+        yield not_supported("spec.trafficDistribution", distribution, _DISTRIBUTIONS)
 
 
 def validate_update(new: core.Service, old: core.Service) -> Errors:

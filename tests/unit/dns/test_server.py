@@ -14,17 +14,18 @@ import dns.rdatatype
 import dns.rrset
 import pytest
 
-from kube.api.core import EndpointAddress, EndpointPort, Endpoints, EndpointSubset, Service
+from kube.api.core import EndpointAddress, EndpointPort, Endpoints, EndpointSubset, Node, Service
 from kube.api.meta import ObjectMeta
 from kube.client.informer import Informers
 from kube.client.source import EtcdSources
 from kube.dns.listener import listening
+from kube.dns.place import Place
 from kube.dns.records import Records
-from kube.dns.registration import Registration
+from kube.dns.registration import Answering, Registration, joined
 from kube.dns.resolver import Resolver
 from kube.dns.server import known
 from tests.memory_api import MemoryApi
-from tests.objects import service
+from tests.objects import node, service
 
 HOST = "127.0.0.1"
 
@@ -187,7 +188,7 @@ async def test_the_service_and_its_endpoints_are_kept() -> None:
     registration = Registration(api, informers.of(Service), informers.of(Endpoints), "10.96.0.10")
     tasks = [asyncio.ensure_future(informers.run())]
     await informers.synced()
-    tasks.append(asyncio.ensure_future(registration.run("10.1.2.3", 10053)))
+    tasks.append(asyncio.ensure_future(registration.run(Answering("", "10.1.2.3", 10053))))
     await asyncio.sleep(1)
     made = await api.get(Service, "kube-dns", "kube-system")
     assert (made.spec.clusterIP, made.spec.selector) == ("10.96.0.10", {})
@@ -199,6 +200,72 @@ async def test_the_service_and_its_endpoints_are_kept() -> None:
         ("dns", 10053, "UDP"),
         ("dns-tcp", 10053, "TCP"),
     }
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def addresses(subsets: list[EndpointSubset]) -> list[tuple[str, str | None]]:
+    return [(address.ip, address.nodeName) for subset in subsets for address in subset.addresses]
+
+
+def test_each_process_keeps_its_own_entry_and_takes_out_those_of_lost_nodes() -> None:
+    one, two, lost = Answering("one", "10.1.0.1", 53), Answering("two", "10.2.0.1", 53), Answering("x", "10.3.0.1", 53)
+    everyone = joined(joined(joined([], one), lost), two)
+    assert addresses(everyone) == [("10.1.0.1", "one"), ("10.2.0.1", "two"), ("10.3.0.1", "x")]
+    assert joined(everyone, two) == everyone, "nothing to write"
+    without = joined(everyone, one, counts=lambda node: node != "x")
+    assert without == joined(joined([], two), one)
+    assert joined(without, lost, counts=lambda node: node != "x") == without, "nor does the lost one write against it"
+    assert addresses(joined(everyone, two._replace(ip="10.9.0.1"))) == [
+        ("10.1.0.1", "one"),
+        ("10.9.0.1", "two"),
+        ("10.3.0.1", "x"),
+    ]
+    assert joined([], one._replace(node="")) == joined(joined([], two._replace(node="")), one._replace(node=""))
+
+
+@pytest.mark.looptime
+async def test_on_nodes_it_answers_where_each_nodes_pods_are() -> None:
+    api = MemoryApi()
+    informers = Informers(EtcdSources(api.store))
+    nodes, services, endpoints = informers.of(Node), informers.of(Service), informers.of(Endpoints)
+    tasks = [asyncio.ensure_future(informers.run())]
+    await informers.synced()
+    for name in ("one", "two"):
+        registration = Registration(api, services, endpoints, "10.96.0.10", nodes)
+
+        async def answer(address: str, name: str = name, registration: Registration = registration) -> None:
+            await registration.run(Answering(name, address, 10053))
+
+        tasks.append(asyncio.ensure_future(Place(nodes, name).follow(answer)))
+
+    async def registered() -> list[tuple[str, str | None]]:
+        await asyncio.sleep(1)
+        return addresses((await api.get(Endpoints, "kube-dns", "kube-system")).subsets)
+
+    await api.create(node("one"))
+    await asyncio.sleep(1)
+    assert not (await api.list(Endpoints)).items, "no range of pods yet"
+    await api.patch(Node, "one", "", {"spec": {"podCIDR": "10.244.3.0/24", "podCIDRs": ["10.244.3.0/24"]}})
+    assert await registered() == [("10.244.3.1", "one")]
+    made = await api.get(Service, "kube-dns", "kube-system")
+    assert made.spec.trafficDistribution == "PreferSameNode"
+    second = node("two")
+    second.spec.podCIDR, second.spec.podCIDRs = "10.244.7.0/24", ["10.244.7.0/24"]
+    await api.create(second)
+    assert await registered() == [("10.244.3.1", "one"), ("10.244.7.1", "two")]
+    heard = {"type": "Ready", "status": "Unknown"}
+    await api.patch(Node, "two", "", {"status": {"conditions": [heard]}}, subresource="status")
+    assert await registered() == [("10.244.3.1", "one")]
+    await api.patch(Node, "two", "", {"status": {"conditions": [{**heard, "status": "False"}]}}, subresource="status")
+    assert await registered() == [("10.244.3.1", "one"), ("10.244.7.1", "two")]
+    await api.delete(Node, "one")
+    assert await registered() == [("10.244.7.1", "two")]
+    second.spec.podCIDR, second.spec.podCIDRs = "10.244.8.0/24", ["10.244.8.0/24"]
+    await api.delete(Node, "two")
+    await api.create(second)
+    assert await registered() == [("10.244.8.1", "two")]
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -140,6 +140,14 @@ LOCAL = replace(NODE_PORT, external_ips=("203.0.113.8",), external_local=True)
             replace(NODE_PORT, internal_local=True), OUTSIDE, NODE_IP, 30080, ALL, True,
             id="internal Local: the node port is not concerned",
         ),
+        pytest.param(
+            replace(NODE_PORT, prefer_same_node=True), POD, "10.96.0.9", 80, (A, B), False,
+            id="the same node is preferred: cluster IP",
+        ),
+        pytest.param(
+            replace(NODE_PORT, prefer_same_node=True), OUTSIDE, NODE_IP, 30080, (A, B), True,
+            id="the same node is preferred: node port",
+        ),
         pytest.param(BALANCED, OUTSIDE, "203.0.113.7", 80, ALL, True, id="load balancer, from a source range"),
         pytest.param(BALANCED, ELSEWHERE, "203.0.113.8", 80, ALL, True, id="source ranges: not for external IPs"),
         pytest.param(
@@ -188,6 +196,11 @@ def test_what_is_not_a_backends_is(
     outcomes = send(rendered((service, endpoints)), source, ip, port)
     assert verdict(outcomes) == expected
     assert not any(outcome.packet.rewritten for outcome in outcomes)
+
+
+def test_who_prefers_the_same_node_takes_others_where_it_has_none() -> None:
+    wanted = rendered((replace(WEB, prefer_same_node=True), ENDPOINTS[2:]))
+    assert reached(send(wanted, POD, "10.96.0.9", 80)) == {C: 1}
 
 
 def test_a_datagram_is_not_a_connection() -> None:

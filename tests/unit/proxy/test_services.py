@@ -102,8 +102,12 @@ NAME = ServicePortName("default", "web", "http")
             id="the same node before others",
         ),
         pytest.param(
-            {"clusterIP": "10.96.0.9", "ports": [{**HTTP, "name": None, "nodePort": None}], "externalIPs": None,
-             "sessionAffinityConfig": None},
+            {
+                "clusterIP": "10.96.0.9",
+                "ports": [{**HTTP, "name": None, "nodePort": None}],
+                "externalIPs": None,
+                "sessionAffinityConfig": None,
+            },
             [ServicePort(ServicePortName("default", "web"), "10.96.0.9", 80)],
             id="null is as good as nothing",
         ),
