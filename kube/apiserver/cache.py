@@ -39,6 +39,9 @@ PROGRESS_KEY = f"{keys.ROOT}progress"
 
 PROGRESS_DELAY = 0.05
 
+PROBES = 2
+"""Questions to the store at once: who comes while one is on its way does not wait for its answer."""
+
 FOR_EVER = 2**40
 """More changes than there will ever be."""
 
@@ -241,7 +244,8 @@ class Cache:
         self.ready = asyncio.Event()
         self._progress: list[tuple[int, asyncio.Future[None]]] = []
         self._askers: list[asyncio.Future[int]] = []
-        self._probing: asyncio.Task[None] | None = None
+        self._probes = 0
+        self._probing: set[asyncio.Task[None]] = set()
 
     @property
     def waiting(self) -> int:
@@ -279,9 +283,13 @@ class Cache:
         """The store's revision, from a probe that began after this call did: one for all who ask meanwhile."""
         # A future for each: a caller that is cancelled must not take the others' along.
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        # Who asks already is seen to by a probe that begins now, or when the first of those on their way is back.
+        if not self._askers and self._probes < PROBES:
+            self._probes += 1
+            probing = asyncio.create_task(self._probe())
+            self._probing.add(probing)
+            probing.add_done_callback(self._probing.discard)
         self._askers.append(future)
-        if self._probing is None:
-            self._probing = asyncio.create_task(self._probe())
         return await future
 
     async def _probe(self) -> None:
@@ -305,9 +313,9 @@ class Cache:
                     future.set_exception(Unavailable(str(error)))
             self._askers = []
         finally:
-            self._probing = None
+            self._probes -= 1
             # Only if it ended as it should not: nobody waits for what does not come.
-            for future in asked + self._askers:
+            for future in asked if self._probes else asked + self._askers:
                 future.cancel()
 
     def cache_of(self, key: str) -> ResourceCache | None:
