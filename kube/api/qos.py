@@ -5,6 +5,8 @@ The apiserver writes it to the status; the kubelet derives from it whom the kern
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from kube.api import quantity
 from kube.api.core import Pod
 
@@ -13,12 +15,22 @@ BURSTABLE = "Burstable"
 BEST_EFFORT = "BestEffort"
 
 
+Amounts = tuple[tuple[str, str], ...]
+
+
 def qos_class(pod: Pod) -> str:
     """`Guaranteed`, `Burstable` or `BestEffort` (upstream's ComputePodQOS)."""
+    resources = [container.resources for container in (*pod.spec.initContainers, *pod.spec.containers)]
+    return _class(tuple((tuple(each.limits.items()), tuple(each.requests.items())) for each in resources))
+
+
+@lru_cache(maxsize=4096)
+def _class(containers: tuple[tuple[Amounts, Amounts], ...]) -> str:
+    """The class, by the limits and requests of all containers: most pods are like others."""
     guaranteed, anything = True, False
-    for container in [*pod.spec.initContainers, *pod.spec.containers]:
-        limits = {name: value for name, value in container.resources.limits.items() if quantity.parse(value)}
-        requests = {name: value for name, value in container.resources.requests.items() if quantity.parse(value)}
+    for all_limits, all_requests in containers:
+        limits = {name: value for name, value in all_limits if quantity.parse(value)}
+        requests = {name: value for name, value in all_requests if quantity.parse(value)}
         for name in ("cpu", "memory"):
             anything = anything or name in limits or name in requests
             limit = limits.get(name)

@@ -100,7 +100,12 @@ def _set(value: Any, tree: Tree, path: str) -> Iterator[str]:
         for index, item in enumerate(value):
             yield from _set(item, tree, f"{path}[{index}]")
         return
+    given = value.model_fields_set
+    if given.isdisjoint(tree):
+        return  # as of most parts of most objects
     for name, below in tree.items():
+        if name not in given:
+            continue
         part = getattr(value, name)
         where = f"{path}.{name}" if path else name
         if isinstance(below, dict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 
 from kube.api import core, names, quantity
 from kube.api.errors import FieldError, Verbatim, duplicate, field_forbidden, invalid, required
@@ -77,7 +78,18 @@ def container_resource_name(field: str, name: str) -> Errors:
 
 def requirements(path: str, wanted: core.ResourceRequirements, claims: Collection[str] = ()) -> Errors:
     """Requests and limits of a container, and the pod's claims that it uses."""
-    limits, requests = wanted.limits, wanted.requests
+    if not _flawless(tuple(wanted.limits.items()), tuple(wanted.requests.items())):
+        yield from _amounts(path, wanted.limits, wanted.requests)
+    yield from _claims(f"{path}.claims", wanted.claims, claims)
+
+
+@lru_cache(maxsize=4096)
+def _flawless(limits: tuple[tuple[str, str], ...], requests: tuple[tuple[str, str], ...]) -> bool:
+    """Whether there is nothing to say of the amounts: the same ones come with every pod of a kind."""
+    return not any(_amounts("", dict(limits), dict(requests)))
+
+
+def _amounts(path: str, limits: Mapping[str, str], requests: Mapping[str, str]) -> Errors:
     for name, value in limits.items():
         yield from container_resource_name(f"{path}.limits[{name}]", name)
         yield from amount(f"{path}.limits[{name}]", name, value)
@@ -97,7 +109,6 @@ def requirements(path: str, wanted: core.ResourceRequirements, claims: Collectio
     asked = {*limits, *requests}
     if not asked & {"cpu", "memory"} and any(name.startswith(_HUGE_PAGES) for name in asked):
         yield field_forbidden(path, "HugePages require cpu or memory")
-    yield from _claims(f"{path}.claims", wanted.claims, claims)
 
 
 def _claims(path: str, used: list[core.ResourceClaim], known: Collection[str]) -> Errors:

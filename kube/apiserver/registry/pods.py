@@ -35,7 +35,7 @@ class PodStrategy(Strategy):
 
     def prepare_create(self, obj: Pod) -> None:
         super().prepare_create(obj)
-        obj.status = PodStatus(phase="Pending", qosClass=qos_class(obj))
+        obj.status = PodStatus(phase="Pending")  # its class of service: see admit(), which may add to what is asked for
 
     def prepare_status(self, new: Pod, old: Pod) -> None:
         super().prepare_status(new, old)
