@@ -23,11 +23,14 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from importlib import metadata
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from aiohttp import web
-from aiohttp.typedefs import Middleware
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+if TYPE_CHECKING:
+    # Where it is used it is imported: that takes a tenth of a second, and the apiserver does without it.
+    from aiohttp import web
+    from aiohttp.typedefs import Middleware
 
 log = logging.getLogger(__name__)
 
@@ -292,6 +295,8 @@ async def serve_health(
     `?verbose` lists the checks, `/readyz/<check>` asks one. `guard`: sees each request first. Gives the port (that was
     chosen, if `port` is 0).
     """
+    from aiohttp import web
+
     app = web.Application(middlewares=[guard] if guard else [])
     app.add_routes(health_routes(checks or {}))
     app.add_routes(routes)
@@ -309,6 +314,8 @@ async def serve_health(
 
 def health_routes(checks: Mapping[str, Check]) -> list[web.RouteDef]:
     """The routes of `serve_health`, for a daemon that has an aiohttp server of its own."""
+
+    from aiohttp import web
 
     def endpoint(name: str, asked: Mapping[str, Check]) -> list[web.RouteDef]:
         async def answer(request: web.Request) -> web.Response:
@@ -362,6 +369,8 @@ def health_text(name: str, failures: Mapping[str, str | None], *, verbose: bool)
 
 
 def _health(name: str, failures: Mapping[str, str | None], *, verbose: bool) -> web.Response:
+    from aiohttp import web
+
     status, text = health_text(name, failures, verbose=verbose)
     return web.Response(text=text, status=status)
 
@@ -371,4 +380,6 @@ def _ping() -> None:
 
 
 async def _metrics(request: web.Request) -> web.Response:
+    from aiohttp import web
+
     return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})

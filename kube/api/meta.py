@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import orjson
 from pydantic import (
@@ -28,6 +28,12 @@ from pydantic import (
     ValidationError,
 )
 from pydantic_core import CoreSchema
+
+from kube.api import descriptions
+
+if TYPE_CHECKING:
+    from pydantic import GetJsonSchemaHandler
+    from pydantic.json_schema import JsonSchemaValue
 
 
 def _without_nulls(content: Any, places: Sequence[tuple[tuple[int | str, ...], bool]]) -> Any:
@@ -49,7 +55,8 @@ def _without_nulls(content: Any, places: Sequence[tuple[tuple[int | str, ...], b
 class Model(BaseModel):
     """The base of every API type."""
 
-    model_config = ConfigDict(strict=True, extra="ignore", use_attribute_docstrings=True, protected_namespaces=())
+    # Most models are only parts of others, which hold all that is needed: what is used by itself is built at first use.
+    model_config = ConfigDict(strict=True, extra="ignore", protected_namespaces=(), defer_build=True)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -66,6 +73,17 @@ class Model(BaseModel):
                 default["default_factory"] = type(default.pop("default"))
                 default.pop("copy_default", None)
         return schema
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The fields with what they mean."""
+        found = handler(schema)
+        properties = handler.resolve_ref_schema(found).get("properties", {})
+        for name, text in descriptions.of(cls).items():
+            field = cls.model_fields.get(name)
+            if field is not None and (field.alias or name) in properties:
+                properties[field.alias or name]["description"] = text
+        return found
 
     @classmethod
     def parse(cls, data: bytes | str | Mapping[str, Any]) -> Self:

@@ -7,13 +7,16 @@ import ssl
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-
-import aiohttp
 
 from kube import certificates
 from kube.api import errors
 from kube.api.core import Node
+
+if TYPE_CHECKING:
+    # Where it is used it is imported: that takes a tenth of a second, and nobody needs it at the start.
+    import aiohttp
 
 ADDRESS_TYPES = ("InternalIP", "ExternalIP", "Hostname")
 """In this order a node's addresses are tried (upstream's --kubelet-preferred-address-types, less the names of DNS)."""
@@ -65,6 +68,8 @@ class NodeClient:
     @property
     def session(self) -> aiohttp.ClientSession:
         """The one session, made at first use (it belongs to a running loop)."""
+        import aiohttp
+
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None, sock_connect=5))
         return self._session
@@ -74,6 +79,8 @@ class NodeClient:
 
         Raises the kubelet's own error, or ServiceUnavailable when the kubelet does not answer.
         """
+        import aiohttp
+
         url = kubelet_url(node) + path
         stack = AsyncExitStack()
         try:
@@ -144,6 +151,8 @@ async def _refusal(status: int, head: bytes, reader: asyncio.StreamReader) -> Up
 
 
 async def _chunks(stack: AsyncExitStack, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
+    import aiohttp
+
     async with stack:
         try:
             async for chunk in response.content.iter_any():

@@ -11,8 +11,7 @@ import random
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-
-import aiohttp
+from typing import TYPE_CHECKING
 
 from kube.api import errors, resources
 from kube.api.core import Endpoints, Node, Pod, Service
@@ -20,6 +19,10 @@ from kube.api.resources import Resource
 from kube.apiserver.nodes import NodeClient, kubelet_url
 from kube.apiserver.request import Request, Response
 from kube.apiserver.verbs import Verbs
+
+if TYPE_CHECKING:
+    # Where it is used it is imported: that takes a tenth of a second, and nobody needs it at the start.
+    import aiohttp
 
 HOP_BY_HOP = frozenset({
     "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding",
@@ -112,6 +115,8 @@ async def address_of(request: Request, resource: Resource, verbs: Verbs) -> tupl
 
 async def relay(request: Request, resource: Resource, verbs: Verbs, nodes: NodeClient) -> Response:
     """Pass a request on, and its answer back, as it comes. Raises ServiceUnavailable when nobody answers."""
+    import aiohttp
+
     _, base = await address_of(request, resource, verbs)
     url = f"{base}/{request.target.rest}"
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers.items()}

@@ -19,7 +19,7 @@ class Asked(MemoryStore):
         self.questions: list[asyncio.Future[int]] = []
 
     async def revision(self) -> int:
-        question = asyncio.get_running_loop().create_future()
+        question: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.questions.append(question)
         return await question
 
