@@ -41,6 +41,8 @@ from kube.kubelet.docker_network import ensure_network
 from kube.kubelet.docker_process import DockerProcess, hijack
 from kube.kubelet.loopback import connect_to_loopback
 from kube.kubelet.runtime import (
+    LOG_FILES,
+    LOG_SIZE,
     NODE_NAME,
     POD_UID,
     Change,
@@ -63,8 +65,6 @@ EXEC_OUTPUT = 1 << 20
 """Bytes of a command's output that are kept; what is beyond is read and dropped."""
 PULL_SILENCE = 60.0
 """Seconds without progress after which a pull is given up: Kubernetes' --image-pull-progress-deadline."""
-LOG_OPTIONS = {"max-size": "10m", "max-file": "5"}
-"""As the kubelet's --container-log-max-size and --container-log-max-files."""
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,10 @@ class DockerRuntime:
         parallel: int = 16,
         timeout: float = TIMEOUT,
         pull_silence: float = PULL_SILENCE,
+        log_size: int = LOG_SIZE,
+        log_files: int = LOG_FILES,
     ) -> None:
+        """`log_size`: bytes of each file of a container's log."""
         self._node = node_name
         self._network, self._pod_cidr, self._bridge = network, pod_cidr, bridge
         self._masquerade = True
@@ -91,6 +94,7 @@ class DockerRuntime:
         self._inspected: dict[str, tuple[str, dict[str, Any]]] = {}  # id -> the state it was in, what inspect said
         self._events = Events(self._engine, self._mine(), self._forget)
         self._pull_silence = pull_silence
+        self._log_options = {"max-size": str(log_size), "max-file": str(log_files)}
         self._score: int | None = None
         self._warned = False
 
@@ -226,7 +230,7 @@ class DockerRuntime:
                 self._lowest_score,
                 config.resources.oom_score_adj,
             )
-        request = objects.container_request(config, sandbox_id, self._node, self._lowest_score, LOG_OPTIONS)
+        request = objects.container_request(config, sandbox_id, self._node, self._lowest_score, self._log_options)
         try:
             return await self._engine.call(lambda client: self._create(client, request))
         except RuntimeFailure as error:

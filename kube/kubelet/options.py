@@ -15,6 +15,7 @@ from kube.kubelet.access import MODES, AccessOptions
 from kube.kubelet.eviction import DEFAULTS, Threshold, thresholds
 from kube.kubelet.garbage import ContainerPolicy, ImagePolicy
 from kube.kubelet.hollow import HollowOptions
+from kube.kubelet.runtime import LOG_FILES, LOG_SIZE
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 
@@ -54,6 +55,8 @@ class Options:
     system_reserved: dict[str, str] = field(default_factory=dict)
     eviction_hard: tuple[Threshold, ...] = thresholds(DEFAULTS)
     eviction_pressure_transition_period: float = 300.0
+    container_log_max_size: int = LOG_SIZE
+    container_log_max_files: int = LOG_FILES
     container_gc: ContainerPolicy = field(default_factory=ContainerPolicy)
     image_gc: ImagePolicy = field(default_factory=ImagePolicy)
     max_parallel_image_pulls: int = 4
@@ -175,6 +178,14 @@ def parser() -> argparse.ArgumentParser:
         "--non-masquerade-cidr", default="10.0.0.0/8", metavar="CIDR",
         help="the cluster's addresses, to which pods speak under their own; only with an empty --pod-cidr",
     )  # fmt: skip
+
+    engine.add_argument(
+        "--container-log-max-size", type=_bytes, default=LOG_SIZE, metavar="QUANTITY",
+        help="how large a file of a container's log grows before it is turned over (default: 10Mi)",
+    )  # fmt: skip
+    engine.add_argument(
+        "--container-log-max-files", type=int, default=LOG_FILES, metavar="N", help="how many such files are kept"
+    )
 
     hollow = p.add_argument_group("hollow nodes: many at once, for tests of scale (with --container-runtime=fake)")
     hollow.add_argument(
@@ -324,6 +335,8 @@ def from_args(args: argparse.Namespace) -> Options:
         system_reserved=args.system_reserved,
         eviction_hard=args.eviction_hard,
         eviction_pressure_transition_period=args.eviction_pressure_transition_period,
+        container_log_max_size=args.container_log_max_size,
+        container_log_max_files=max(1, args.container_log_max_files),
         container_gc=ContainerPolicy(
             args.minimum_container_ttl_duration,
             args.maximum_dead_containers_per_container,

@@ -401,7 +401,8 @@ class PodWorker:
         try:
             config = sandbox_config(self.pod, attempt, host.pause_image, host.dns.domain)
             sandbox = await self._host.runtime.run_sandbox(config)
-        except EngineUnavailable:
+        except EngineUnavailable as error:
+            self._events.pod("Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
             raise
         except (ConfigError, RuntimeFailure) as error:
             self._stale = True

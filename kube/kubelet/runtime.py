@@ -271,6 +271,8 @@ class EngineUnavailable(RuntimeFailure):
 
 
 STDOUT, STDERR = 1, 2
+LOG_SIZE, LOG_FILES = 10 * 2**20, 5
+"""How large a file of a container's log grows before it is turned over, and how many are kept."""
 
 
 class Process(Protocol):

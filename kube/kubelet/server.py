@@ -240,6 +240,8 @@ async def _runtime(options: Options, node: str) -> AsyncIterator[Runtime]:
             network=options.network,
             pod_cidr=options.pod_cidr,
             bridge=options.bridge,
+            log_size=options.container_log_max_size,
+            log_files=options.container_log_max_files,
         )
     try:
         if isinstance(runtime, DockerRuntime) and options.pod_cidr:

@@ -66,6 +66,8 @@ class _Entry:
     """What the status should be."""
     text: bytes = b""
     """`status` as JSON."""
+    laid: tuple[PodStatus, Pod, PodStatus] | None = None
+    """What the first laid over the second gave, the last time."""
     shown: tuple[Pod, bytes] | None = None
     """The JSON of the status of the pod as `base` was when it was made: an object that is no more `base` is old."""
     finish: bool = False
@@ -74,6 +76,12 @@ class _Entry:
     """Its status is the mirror pod's."""
     writable: bool = True
     """False: a static pod, and there is no mirror yet."""
+
+    def merged(self, wanted: PodStatus) -> PodStatus:
+        """This status laid over what is there."""
+        if self.laid is None or self.laid[0] is not wanted or self.laid[1] is not self.base:
+            self.laid = wanted, self.base, merged(wanted, self.base.status)
+        return self.laid[2]
 
 
 class StatusManager:
@@ -129,7 +137,7 @@ class StatusManager:
         entry = self._entries.get(pod.metadata.uid)
         if entry is None:
             return pod.status
-        return entry.base.status if entry.status is None else merged(entry.status, entry.base.status)
+        return entry.base.status if entry.status is None else entry.merged(entry.status)
 
     def set(self, pod: Pod, status: PodStatus) -> None:
         """Have this status written, unless it is what is there already."""
@@ -194,7 +202,7 @@ class StatusManager:
             base = entry.base
             if entry.shown is None or entry.shown[0] is not base:
                 entry.shown = base, base.status.to_json()
-            status = merged(wanted, base.status)
+            status = entry.merged(wanted)
             shown, text = entry.shown[1], status.to_json()
             if text == shown:
                 return

@@ -345,6 +345,18 @@ async def test_a_large_log_is_streamed_in_order_and_at_the_readers_pace(runtime:
     assert chunks > 10
 
 
+async def test_a_log_that_has_no_end_is_turned_over(node: OwnNode) -> None:
+    runtime = node.runtime(log_size=10_000, log_files=2)
+    box = await sandbox(runtime)
+    id = await runtime.create_container(box.id, running(box, 'seq 1 20000; echo "the end"'))
+    await runtime.start_container(id)
+    kept = b"".join([chunk async for chunk in runtime.logs(id, follow=True)])
+    kept = b"".join([chunk async for chunk in runtime.logs(id)])
+    assert kept.endswith(b"20000\nthe end\n"), "the newest stays"
+    assert len(kept) < 20_000 < len(b"".join(b"%d\n" % number for number in range(1, 20001)))
+    await runtime.close()
+
+
 async def test_both_streams_of_a_container_and_those_of_a_terminal_are_in_its_log(runtime: DockerRuntime) -> None:
     box = await sandbox(runtime)
     script = "echo out; echo err >&2"
