@@ -91,7 +91,8 @@ class DockerRuntime:
         self._network, self._pod_cidr, self._bridge = network, pod_cidr, bridge
         self._masquerade = True
         self._engine = Engine(socket, parallel=parallel, timeout=timeout)
-        self._inspected: dict[str, tuple[str, dict[str, Any]]] = {}  # id -> the state it was in, what inspect said
+        # By id: the state it was in, and what inspect said of it then, but for all that nobody asks for.
+        self._inspected: dict[str, tuple[str, SandboxStatus | ContainerStatus]] = {}
         self._events = Events(self._engine, self._mine(), self._forget)
         self._pull_silence = pull_silence
         self._log_options = {"max-size": str(log_size), "max-file": str(log_files)}
@@ -140,16 +141,14 @@ class DockerRuntime:
                 self._forget(gone)
         sandboxes, containers = [], []
         for item in found:
-            inspected = self._look(client, item["Id"], item["State"])
-            if inspected is None:
-                continue
-            if objects.is_sandbox(item["Labels"]):
-                sandboxes.append(objects.sandbox_status(inspected))
-            else:
-                containers.append(objects.container_status(inspected))
+            match self._look(client, item["Id"], item["State"]):
+                case SandboxStatus() as sandbox:
+                    sandboxes.append(sandbox)
+                case ContainerStatus() as container:
+                    containers.append(container)
         return objects.sorted_newest_first(sandboxes), objects.sorted_newest_first(containers)
 
-    def _look(self, client: docker.APIClient, id: str, state: str) -> dict[str, Any] | None:
+    def _look(self, client: docker.APIClient, id: str, state: str) -> SandboxStatus | ContainerStatus | None:
         """What inspect says; None if the container is gone. Asks only when the state is another than the last time."""
         known = self._inspected.get(id)
         if known and known[0] == state:
@@ -158,10 +157,12 @@ class DockerRuntime:
             inspected: dict[str, Any] = client.inspect_container(id)
         except docker.errors.NotFound:
             return None
+        is_sandbox = objects.is_sandbox(inspected["Config"].get("Labels") or {})
+        status = objects.sandbox_status(inspected) if is_sandbox else objects.container_status(inspected)
         # A created container is about to be started, or has failed to: the list cannot tell these apart.
         if inspected["State"]["Status"] in ("running", "exited"):
-            self._inspected[id] = inspected["State"]["Status"], inspected
-        return inspected
+            self._inspected[id] = inspected["State"]["Status"], status
+        return status
 
     def _forget(self, id: str | None) -> None:
         """Something happened to this container, or to an unknown one: what was known of it may be wrong."""

@@ -1,14 +1,15 @@
 """Which pod has to leave when the node runs out of something: pure functions, from upstream's pkg/kubelet/eviction.
 
-A threshold (`memory.available<100Mi`, `nodefs.available<10%`) is met when less than that is left. The pods are ranked:
-first those that use more than they requested, then by priority, then by how much more they use; critical pods stay.
+A threshold (`memory.available<100Mi`, `nodefs.available<10%`) is met when less than that is left; a soft one counts
+once it has been met for its grace period, and lets the pod end in peace. The pods are ranked: first those that use more
+than they requested, then by priority, then by how much more they use; critical pods stay.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kube.api import quantity
 from kube.api.container import AnyContainer
@@ -49,10 +50,21 @@ class Threshold:
     signal: str
     amount: int = 0
     share: float = 0.0
+    grace: float | None = None
+    """Seconds that a soft one must be met; None: it is hard."""
 
     def value(self, capacity: int) -> int:
         """As an amount."""
         return int(capacity * self.share) if self.share else self.amount
+
+
+def soft(thresholds: Iterable[Threshold], graces: Mapping[str, float]) -> tuple[Threshold, ...]:
+    """Thresholds as soft ones, with the grace period of each signal. Raises ValueError, with upstream's words."""
+    found = tuple(thresholds)
+    for threshold in found:
+        if threshold.signal not in graces:
+            raise ValueError(f"grace period must be specified for the soft eviction threshold {threshold.signal}")
+    return tuple(replace(threshold, grace=graces[threshold.signal]) for threshold in found)
 
 
 def thresholds(text: str) -> tuple[Threshold, ...]:

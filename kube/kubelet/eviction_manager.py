@@ -17,6 +17,7 @@ from kube.api.core import Pod
 from kube.kubelet import eviction
 from kube.kubelet.events import PodEvents, Recorder
 from kube.kubelet.eviction import DISK, MEMORY, PRESSURE, Level, Threshold
+from kube.kubelet.plan import grace_period
 from kube.kubelet.pod_state import TERMINAL
 from kube.kubelet.pod_worker import PodWorker
 from kube.kubelet.runtime import Runtime, RuntimeFailure
@@ -47,8 +48,14 @@ class EvictionManager:
         *,
         transition_period: float = 300.0,
         reclaim: Callable[[], Awaitable[None]] | None = None,
+        most_grace: float = 0.0,
     ) -> None:
-        """`reclaim` removes from the disk what nobody needs."""
+        """`reclaim` removes from the disk what nobody needs. `most_grace`: seconds that a pod has to end at most, where
+        the threshold is a soft one.
+        """
+        self._most_grace = most_grace
+        self._since: dict[Threshold, float] = {}
+        """Since when the thresholds are met that are."""
         self._reclaim = reclaim
         self._runtime, self._volumes, self._recorder = runtime, volumes, recorder
         self._workers = workers
@@ -84,10 +91,12 @@ class EvictionManager:
             if PRESSURE[threshold.signal] not in self.pressures():
                 log.warning("the node is under pressure", extra={"signal": threshold.signal})
             self._seen[PRESSURE[threshold.signal]] = now
-        if found and now >= self._evicted_at + SETTLE:
-            if PRESSURE[found[0].signal] == DISK and await self._reclaimed(found):
+        self._since = {threshold: self._since.get(threshold, now) for threshold in found}
+        due = [threshold for threshold in found if now >= self._since[threshold] + (threshold.grace or 0)]
+        if due and now >= self._evicted_at + SETTLE:
+            if PRESSURE[due[0].signal] == DISK and await self._reclaimed(due):
                 return
-            await self._evict(found[0], levels[found[0].signal], pods)
+            await self._evict(due[0], levels[due[0].signal], pods)
 
     async def _reclaimed(self, found: Sequence[Threshold]) -> bool:
         """Whether removing garbage was enough for these."""
@@ -121,7 +130,8 @@ class EvictionManager:
 
         known = [worker.pod for worker in pods.values() if worker.pod is not None]
         for pod in eviction.rank(known, pressure, usage):
-            self._end(pods[pod.metadata.uid], pod, eviction.message(threshold, level, pod, usage))
+            grace = 0.0 if threshold.grace is None else min(self._most_grace, grace_period(pod))
+            self._end(pods[pod.metadata.uid], pod, eviction.message(threshold, level, pod, usage), grace)
             self._evicted_at = asyncio.get_running_loop().time()
             return
         log.warning("under pressure, and no pod may be evicted", extra={"signal": threshold.signal})
@@ -142,7 +152,7 @@ class EvictionManager:
                     log.debug("cannot measure a container", extra={"container": container.name, "error": error})
         return used
 
-    def _end(self, worker: PodWorker, pod: Pod, text: str) -> None:
+    def _end(self, worker: PodWorker, pod: Pod, text: str, grace: float = 0.0) -> None:
         log.warning("evicting a pod", extra={"pod": pod.key, "why": text.strip()})
         PodEvents(self._recorder, pod).pod("Warning", "Evicted", text)
-        worker.end("Evicted", text, grace=0)
+        worker.end("Evicted", text, grace=grace)

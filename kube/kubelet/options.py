@@ -12,7 +12,7 @@ from kube.api import quantity
 from kube.client import flags
 from kube.client.flags import ClientOptions
 from kube.kubelet.access import MODES, AccessOptions
-from kube.kubelet.eviction import DEFAULTS, Threshold, thresholds
+from kube.kubelet.eviction import DEFAULTS, Threshold, soft, thresholds
 from kube.kubelet.garbage import ContainerPolicy, ImagePolicy
 from kube.kubelet.hollow import HollowOptions
 from kube.kubelet.runtime import LOG_FILES, LOG_SIZE
@@ -54,6 +54,8 @@ class Options:
     kube_reserved: dict[str, str] = field(default_factory=dict)
     system_reserved: dict[str, str] = field(default_factory=dict)
     eviction_hard: tuple[Threshold, ...] = thresholds(DEFAULTS)
+    eviction_soft: tuple[Threshold, ...] = ()
+    eviction_max_pod_grace_period: float = 0.0
     eviction_pressure_transition_period: float = 300.0
     container_log_max_size: int = LOG_SIZE
     container_log_max_files: int = LOG_FILES
@@ -102,6 +104,18 @@ def parser() -> argparse.ArgumentParser:
     node.add_argument(
         "--eviction-hard", type=_thresholds, default=DEFAULTS, metavar="SIGNAL<QUANTITY[,…]",
         help="what is too little to be left of memory, disk or processes: pods are evicted; 0 switches a signal off",
+    )  # fmt: skip
+    node.add_argument(
+        "--eviction-soft", type=_thresholds, default="", metavar="SIGNAL<QUANTITY[,…]",
+        help="what is too little to be left for long",
+    )  # fmt: skip
+    node.add_argument(
+        "--eviction-soft-grace-period", type=_graces, default={}, metavar="SIGNAL=DURATION[,…]",
+        help="how long that is, for each signal of --eviction-soft",
+    )  # fmt: skip
+    node.add_argument(
+        "--eviction-max-pod-grace-period", type=int, default=0, metavar="SECONDS",
+        help="how long a pod has to end at most that is evicted for want of those",
     )  # fmt: skip
     node.add_argument(
         "--eviction-pressure-transition-period", type=daemon.duration, default=300.0, metavar="DURATION",
@@ -334,6 +348,8 @@ def from_args(args: argparse.Namespace) -> Options:
         kube_reserved=args.kube_reserved,
         system_reserved=args.system_reserved,
         eviction_hard=args.eviction_hard,
+        eviction_soft=_soft(args),
+        eviction_max_pod_grace_period=args.eviction_max_pod_grace_period,
         eviction_pressure_transition_period=args.eviction_pressure_transition_period,
         container_log_max_size=args.container_log_max_size,
         container_log_max_files=max(1, args.container_log_max_files),
@@ -354,6 +370,17 @@ def from_args(args: argparse.Namespace) -> Options:
         client_ca_file=args.client_ca_file,
         access=AccessOptions(args.anonymous_auth, args.authentication_token_webhook, args.authorization_mode),
     )
+
+
+def _soft(args: argparse.Namespace) -> tuple[Threshold, ...]:
+    try:
+        return soft(args.eviction_soft, args.eviction_soft_grace_period)
+    except ValueError as error:
+        raise daemon.Fatal(f"--eviction-soft: {error}: see --eviction-soft-grace-period") from None
+
+
+def _graces(text: str) -> dict[str, float]:
+    return {signal: daemon.duration(grace) for signal, grace in _labels(text).items()}
 
 
 def _thresholds(text: str) -> tuple[Threshold, ...]:

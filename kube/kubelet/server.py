@@ -127,8 +127,10 @@ async def run(options: Options) -> None:
                 containers=options.container_gc, images=options.image_gc, disk=disk_of,
             )  # fmt: skip
             evictions = EvictionManager(
-                runtime, host.volumes, recorder, workers, options.eviction_hard, levels,
+                runtime, host.volumes, recorder, workers,
+                (*options.eviction_hard, *options.eviction_soft), levels,
                 transition_period=options.eviction_pressure_transition_period, reclaim=garbage.reclaim,
+                most_grace=options.eviction_max_pod_grace_period,
             )  # fmt: skip
             agent = NodeAgent(
                 client,

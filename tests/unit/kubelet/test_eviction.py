@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from kube import daemon
 from kube.api.core import Pod
 from kube.kubelet import options
 from kube.kubelet.eviction import (
@@ -22,9 +23,11 @@ from kube.kubelet.eviction import (
     met,
     rank,
     refusal_message,
+    soft,
     thresholds,
 )
 from kube.kubelet.eviction_manager import EvictionManager
+from kube.kubelet.fake import Program
 from kube.kubelet.fit import unfit
 from kube.kubelet.runtime import Usage
 from kube.kubelet.volume_manager import VolumeManager
@@ -128,16 +131,22 @@ def test_what_does_not_fit(wanted: Pod, others: list[Pod], reason: str, text: st
     assert text in (refused.message if refused else "")
 
 
+HARD = thresholds("memory.available<100Mi,nodefs.available<10%")
+
+
 @asynccontextmanager
-async def evicting(node: FakeNode, levels: dict[str, Level]) -> AsyncIterator[EvictionManager]:
+async def evicting(
+    node: FakeNode, levels: dict[str, Level], wanted: tuple[Threshold, ...] = HARD, most_grace: float = 0
+) -> AsyncIterator[EvictionManager]:
     manager = EvictionManager(
         node.runtime,
         VolumeManager(node.volumes, node.configuration, node.token_manager),
         node.recorder,
         lambda: [*node.kubelet.workers.values()],
-        thresholds("memory.available<100Mi,nodefs.available<10%"),
+        wanted,
         lambda: levels,
         transition_period=60,
+        most_grace=most_grace,
     )
     task = asyncio.create_task(manager.run())
     try:
@@ -169,6 +178,35 @@ async def test_under_memory_pressure_one_pod_leaves_after_the_other_until_it_is_
     assert evicted.status.message.startswith("The node was low on resource: memory. Threshold quantity: 102400Ki, ")
     assert evicted.status.message in node.recorder.messages("Evicted")
     assert is_ready(await node.pod("small"))
+
+
+@pytest.mark.looptime
+async def test_a_soft_threshold_has_patience_and_lets_the_pod_end_in_peace(node: FakeNode) -> None:
+    node.runtime.images["stubborn:latest"] = Program(on_sigterm=None)
+    await node.create("web", container(image="stubborn"))
+    await node.until(is_ready)
+    wanted = soft(thresholds("memory.available<2Gi"), {"memory.available": 90})
+    levels = {"memory.available": Level(GI, 8 * GI)}
+    async with evicting(node, levels, wanted, most_grace=20) as manager:
+        await asyncio.sleep(60)
+        assert manager.pressures() == [MEMORY], "the node says so at once"
+        levels["memory.available"] = Level(3 * GI, 8 * GI)
+        await asyncio.sleep(15)
+        levels["memory.available"] = Level(GI, 8 * GI)
+        await asyncio.sleep(80)
+        assert is_ready(await node.pod()), "it was over in between"
+        await node.until_runtime(lambda: "Evicted" in node.recorder.reasons())
+        begin = asyncio.get_running_loop().time()
+        await node.until(lambda p: p.status.phase == "Failed")
+    assert asyncio.get_running_loop().time() - begin >= 20
+
+
+def test_a_soft_threshold_needs_a_grace_period() -> None:
+    flags = ["--eviction-soft=memory.available<1Gi", "--eviction-soft-grace-period=memory.available=1m30s"]
+    (found,) = options.from_args(options.parser().parse_args(flags)).eviction_soft
+    assert found == Threshold("memory.available", amount=GI, grace=90)
+    with pytest.raises(daemon.Fatal, match="grace period must be specified for the soft eviction threshold"):
+        options.from_args(options.parser().parse_args(flags[:1]))
 
 
 @pytest.mark.looptime
