@@ -157,7 +157,9 @@ class HollowNode:
         self.kubelet = Kubelet(
             facts.name, host, pods, services, statuses, static, mirrors, sync_frequency=sync_frequency
         )
-        self.agent = NodeAgent(client, runtime, self.recorder, facts, frequency=frequency)
+        self.agent = NodeAgent(
+            client, runtime, self.recorder, facts, frequency=frequency, was_given_up=self.kubelet.was_given_up
+        )
 
     async def run(self) -> None:
         """Be a node until cancelled."""

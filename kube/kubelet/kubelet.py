@@ -8,6 +8,7 @@ but only once the source has answered: an empty list for want of an answer kills
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping
 
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 PATIENCE = 10.0
 """Seconds that a starting kubelet waits for the apiserver to say which pods were ready before."""
 ENGINE_RETRY = 1.0
+OTHERS_ARE_DONE = 5.0
+"""Seconds after which who took the node for dead has written that in all of its pods."""
 
 
 class Kubelet:
@@ -54,6 +57,7 @@ class Kubelet:
         self._next: dict[str, Pod] = {}
         """Static pods that wait for another of their name to end."""
         self._sync_frequency = sync_frequency
+        self._relist_now = asyncio.Event()
         self._workers: dict[str, PodWorker] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self.synced = False
@@ -67,6 +71,11 @@ class Kubelet:
     def beside(self, pod: Pod) -> list[Pod]:
         """The pods that take their part of the node beside this one."""
         return [w.pod for w in self._workers.values() if w.holds and w.pod is not None and w.id.uid != pod.metadata.uid]
+
+    def was_given_up(self) -> None:
+        """Others took the node for dead, and may have written so in its pods: put those right, now and once more."""
+        self._relist_now.set()
+        asyncio.get_running_loop().call_later(OTHERS_ARE_DONE, self._relist_now.set)
 
     def pods(self) -> list[Pod]:
         """The pods bound here and the node's own, each with the status that this kubelet has for it."""
@@ -220,7 +229,10 @@ class Kubelet:
     async def _relist(self) -> None:
         """Compare everything now and then: it repairs what a stream of news has missed."""
         while True:
-            await asyncio.sleep(self._sync_frequency)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._sync_frequency):
+                    await self._relist_now.wait()
+            self._relist_now.clear()
             await self._compare()
             try:
                 await self._statuses.refresh(self.name)

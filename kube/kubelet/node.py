@@ -41,6 +41,8 @@ LEASE_SECONDS = 40
 MAX_IMAGES = 50
 JITTER = 1.04
 RETRY = 1.0
+RENEW_RETRY, LONGEST_RENEW_RETRY = 0.1, 7.0
+"""Seconds until a lease that could not be renewed is tried again: doubled each time, up to the second (upstream's)."""
 """Seconds between tries to register, or to write the status while the apiserver is away."""
 
 
@@ -221,8 +223,12 @@ class NodeAgent:
         register: bool = True,
         network_problem: Callable[[], str] = str,
         pressures: Callable[[], Sequence[str]] = list,
+        was_given_up: Callable[[], None] = lambda: None,
     ) -> None:
-        """`network_problem`: why pods cannot get addresses; empty when they can. `pressures`: what is running out."""
+        """`network_problem`: why pods cannot get addresses; empty when they can. `pressures`: what is running out.
+
+        `was_given_up` is called when the node had been taken for dead: others have then written its pods' statuses.
+        """
         self._api = api
         self._runtime = runtime
         self._recorder = recorder
@@ -231,6 +237,7 @@ class NodeAgent:
         self._register = register
         self._network_problem = network_problem
         self._pressures = pressures
+        self._was_given_up = was_given_up
         self._known = ""
         """The uid of the node, once it is registered."""
         self._written = float("-inf")
@@ -284,8 +291,12 @@ class NodeAgent:
             if _says_the_same(status, node.status) and loop.time() < self._written + self._report_frequency:
                 break
             try:
+                given_up = _is_given_up(node.status)
                 node = await self._api.update(node.model_copy(update={"status": status}), "status")
                 self._written = loop.time()
+                if given_up:
+                    log.warning("the node had been given up; it is alive", extra={"node": self._facts.name})
+                    self._was_given_up()
                 break
             except errors.Conflict:
                 node = await self._present()
@@ -349,12 +360,20 @@ class NodeAgent:
             await asyncio.sleep(ENGINE_CHECK)
 
     async def _renew(self) -> None:
+        """Renew the lease without end; what fails is tried again soon, as it is all that tells that the node lives."""
+        pause = RENEW_RETRY
         while True:
             try:
                 await self._renew_once()
             except errors.ApiError as error:
-                log.debug("cannot renew the node's lease", extra={"error": error})
+                log.warning("cannot renew the node's lease, will retry", extra={"after": pause, "error": error})
                 self._lease = None
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_RENEW_RETRY)
+                continue
+            if pause != RENEW_RETRY:
+                self._news.set()  # the node has perhaps been given up meanwhile
+                pause = RENEW_RETRY
             # Nodes that began together must not beat together for ever.
             await asyncio.sleep(self._frequency * random.uniform(1, JITTER))
 
@@ -389,6 +408,11 @@ class NodeAgent:
         name = self._facts.name
         reference = ObjectReference(kind="Node", name=name, uid=name)
         self._recorder.event(reference, "Warning" if type == "Warning" else "Normal", reason, message)
+
+
+def _is_given_up(status: NodeStatus) -> bool:
+    """Whether the node controller has taken the node for dead."""
+    return any(condition.type == "Ready" and condition.status == "Unknown" for condition in status.conditions)
 
 
 ENGINE_CHECK = 2.0

@@ -142,6 +142,7 @@ async def run(options: Options) -> None:
                 report_frequency=options.node_status_report_frequency,
                 register=options.register_node,
                 network_problem=lambda: network.problem if network else "",
+                was_given_up=kubelet.was_given_up,
             )
 
             def admit(pod: Pod) -> Refusal | None:

@@ -524,6 +524,21 @@ async def test_what_others_write_into_the_status_is_kept(node: FakeNode) -> None
     assert condition(again, "example.com/gate").status == "True"
 
 
+async def test_pods_that_were_marked_while_the_node_was_taken_for_dead_are_ready_again_soon(node: FakeNode) -> None:
+    async def mark() -> None:
+        marked = (await node.pod()).clone()
+        condition(marked, "Ready").status = "False"
+        await node.api.update(marked, "status")
+
+    await node.create()
+    await node.until(is_ready)
+    await mark()
+    node.kubelet.was_given_up()
+    await node.until(is_ready, within=1)
+    await mark()  # who marks goes from pod to pod, and may not be through
+    await node.until(is_ready, within=6)
+
+
 async def test_a_pod_that_somebody_failed_is_stopped_and_stays_failed(node: FakeNode) -> None:
     await node.create()
     await node.until(is_ready)

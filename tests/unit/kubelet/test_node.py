@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -107,8 +107,10 @@ def test_this_machine_can_be_inspected() -> None:
 
 
 @asynccontextmanager
-async def reporting(node: FakeNode, *, register: bool = True) -> AsyncIterator[NodeAgent]:
-    agent = NodeAgent(node.api, node.runtime, node.recorder, FACTS, register=register)
+async def reporting(
+    node: FakeNode, *, register: bool = True, was_given_up: Callable[[], None] = lambda: None
+) -> AsyncIterator[NodeAgent]:
+    agent = NodeAgent(node.api, node.runtime, node.recorder, FACTS, register=register, was_given_up=was_given_up)
     task = asyncio.create_task(agent.run())
     try:
         yield agent
@@ -191,6 +193,34 @@ async def test_while_the_apiserver_is_away_it_is_tried_again(node: FakeNode) -> 
         await asyncio.sleep(30)
         node.api.down = False
         await until_ready(node, within=2)
+
+
+@pytest.mark.looptime
+async def test_a_lease_that_cannot_be_renewed_is_tried_again_soon(node: FakeNode) -> None:
+    """Not only when it is due again: two renewals that are missed in a row, and the node is given up."""
+    async with reporting(node):
+        await until_ready(node)
+        await asyncio.sleep(9.5)
+        node.api.down = True
+        await asyncio.sleep(3)
+        node.api.down = False
+        node.api.writes.clear()
+        await asyncio.sleep(3.5)
+    assert [path for _, path in node.api.writes if "leases" in path]
+
+
+@pytest.mark.looptime
+async def test_a_node_that_was_given_up_says_that_it_lives_and_tells_of_it(node: FakeNode) -> None:
+    told: list[float] = []
+    async with reporting(node, was_given_up=lambda: told.append(asyncio.get_running_loop().time())):
+        silent = (await until_ready(node)).clone()
+        assert told == []
+        for each in silent.status.conditions:
+            each.status = "Unknown"
+        await node.api.update(silent, "status")
+        await until_ready(node, within=11)
+        await asyncio.sleep(60)
+    assert len(told) == 1
 
 
 @pytest.mark.looptime
