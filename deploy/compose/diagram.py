@@ -8,6 +8,8 @@ from xml.sax.saxutils import escape
 from deploy.compose.hops import LANES, Hop
 
 LANE_WIDTH, ROW_HEIGHT, TOP, LEFT = 150, 26, 60, 90
+LETTER = 7
+"""Pixels that a letter takes at most, on average."""
 COLOURS = ("#555", "#1f6f8b", "#7a4a9e", "#b3541e", "#2e7d32", "#1a5fb4", "#00838f", "#ad1457")
 
 
@@ -26,19 +28,20 @@ def svg(title: str, hops: Sequence[Hop]) -> str:
     lanes = [lane for lane in LANES if any(lane in (hop.source, hop.target) for hop in hops)]
     middle = {lane: LEFT + LANE_WIDTH * number + LANE_WIDTH // 2 for number, lane in enumerate(lanes)}
     colour = dict(zip(LANES, COLOURS, strict=True))
-    width, height = LEFT + LANE_WIDTH * len(lanes) + 320, TOP + ROW_HEIGHT * (len(hops) + 1)
+    labels = [(max(middle[hop.source], middle[hop.target]) + 10, _label(hop)) for hop in hops]
+    width = max(LEFT + LANE_WIDTH * len(lanes), *(x + LETTER * len(label) for x, label in labels))
+    height = TOP + ROW_HEIGHT * (len(hops) + 1)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
         'font-family="sans-serif" font-size="12">',
-        '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
-        '<path d="M0 0 8 4 0 8z" fill="context-stroke"/></marker></defs>',
+        f"<defs>{''.join(_tip(lane, colour[lane]) for lane in lanes)}</defs>",
         f'<rect width="{width}" height="{height}" fill="white"/>',
         f'<text x="12" y="20" font-size="15" font-weight="bold">{escape(title)}</text>',
     ]
     for lane, x in middle.items():
         parts.append(f'<text x="{x}" y="44" text-anchor="middle" fill="{colour[lane]}">{escape(lane)}</text>')
         parts.append(f'<line x1="{x}" y1="{TOP - 8}" x2="{x}" y2="{height - 8}" stroke="#ccc"/>')
-    for number, hop in enumerate(hops):
+    for number, (hop, (x, label)) in enumerate(zip(hops, labels, strict=True)):
         y = TOP + ROW_HEIGHT * number + ROW_HEIGHT // 2
         start, end, stroke = middle[hop.source], middle[hop.target], colour[hop.source]
         milliseconds = (hop.time - hops[0].time) * 1000
@@ -46,8 +49,21 @@ def svg(title: str, hops: Sequence[Hop]) -> str:
         if start == end:
             parts.append(f'<circle cx="{start}" cy="{y}" r="4" fill="{stroke}"/>')
         else:
-            tip = 'stroke-width="1.5" marker-end="url(#tip)"'
+            tip = f'stroke-width="1.5" marker-end="url(#{hop.source})"'
             parts.append(f'<line x1="{start}" y1="{y}" x2="{end}" y2="{y}" stroke="{stroke}" {tip}/>')
-        label = hop.what + (f" [revision {hop.revision}]" if hop.revision else "")
-        parts.append(f'<text x="{max(start, end) + 10}" y="{y + 4}" fill="#222">{escape(label)}</text>')
+        # With a rim of white, where it crosses a lane.
+        rim = 'stroke="white" stroke-width="3" paint-order="stroke"'
+        parts.append(f'<text x="{x}" y="{y + 4}" fill="#222" {rim}>{escape(label)}</text>')
     return "\n".join([*parts, "</svg>", ""])
+
+
+def _label(hop: Hop) -> str:
+    return hop.what + (f" [revision {hop.revision}]" if hop.revision else "")
+
+
+def _tip(lane: str, colour: str) -> str:
+    """The head of an arrow; one for each colour, as not everything that shows an SVG takes that of the line."""
+    return (
+        f'<marker id="{lane}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+        f'<path d="M0 0 8 4 0 8z" fill="{colour}"/></marker>'
+    )

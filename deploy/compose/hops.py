@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any
+
+from deploy.compose import logs
 
 CLIENT, APISERVER, ETCD, SCHEDULER, MANAGER = "client", "apiserver", "etcd", "scheduler", "controller-manager"
 KUBELET, DOCKER, PROXY = "kubelet", "docker", "proxy"
@@ -116,7 +117,6 @@ def _summary(kind: str, now: Mapping[str, Any]) -> str:
 
 
 _BOUND = re.compile(r"bound pod=(\S+) node=(\S+)")
-_LINE = re.compile(r"(\S+Z) (?:INFO|WARNING|ERROR) (\S+?): (.*)")
 # What a daemon's line means: its logger, the words it begins with, from whom, to whom.
 _MEANING = (
     ("scheduler.scheduler", "bound ", SCHEDULER, APISERVER),
@@ -124,22 +124,24 @@ _MEANING = (
     ("kubelet.pod_worker", "made a sandbox", KUBELET, DOCKER),
     ("kubelet.pod_worker", "started a container", KUBELET, DOCKER),
     ("kubelet.pod_worker", "nothing is left", KUBELET, DOCKER),
-    ("proxy.proxier", "rules written", PROXY, PROXY),
+    ("proxy.kernel", "rules written", PROXY, PROXY),
+    ("proxy.userspace", "rules written", PROXY, PROXY),
 )
 
 
 def of_log(lines: Iterable[str], where: str, namespace: str) -> list[Hop]:
     """What a daemon says that it did for a namespace's objects (a proxy: that it wrote its rules)."""
     found = []
-    for line in lines:
-        if not (match := _LINE.match(line)):
-            continue
-        time, logger, text = match.groups()
+    for line in logs.read(lines):
         for name, begins, source, target in _MEANING:
-            if logger == name and text.startswith(begins) and (f"={namespace}/" in text or source == PROXY):
-                text = text.replace(f"{namespace}/", "")
+            if (
+                line.logger == name
+                and line.text.startswith(begins)
+                and (f"={namespace}/" in line.text or source == PROXY)
+            ):
+                text = line.text.replace(f"{namespace}/", "")
                 proves = f"Pod {bound[1]} bound to {bound[2]}" if (bound := _BOUND.match(text)) else ""
-                found.append(Hop(_seconds(time), source, target, f"{text} ({where})", proves=proves))
+                found.append(Hop(line.time, source, target, f"{text} ({where})", proves=proves))
     return found
 
 
@@ -148,7 +150,7 @@ def of_container(inspected: Mapping[str, Any], where: str) -> Hop:
     labels = inspected["Config"]["Labels"]
     name = labels.get("io.kubernetes.container.name") or labels.get("io.kubernetes.docker.type") or inspected["Name"]
     pod = labels.get("io.kubernetes.pod.name")
-    return Hop(_seconds(inspected["State"]["StartedAt"]), DOCKER, DOCKER, f"{name} of {pod} runs ({where})")
+    return Hop(logs.seconds(inspected["State"]["StartedAt"]), DOCKER, DOCKER, f"{name} of {pod} runs ({where})")
 
 
 def settled(hops: Iterable[Hop], since: float) -> list[Hop]:
@@ -157,10 +159,11 @@ def settled(hops: Iterable[Hop], since: float) -> list[Hop]:
     A watch tells of a change a little late, and the later the busier the machine is. So a change is dated back to what
     proves it, and to the changes of later revisions.
     """
-    found: dict[tuple[str, str], Hop] = {}
+    found: dict[tuple[str, str, float], Hop] = {}
     for hop in sorted(hops):
         if hop.time >= since:
-            found.setdefault((hop.source, hop.what), hop)
+            # A proxy always says the same, and each time it is something else.
+            found.setdefault((hop.source, hop.what, hop.time if hop.source == PROXY else 0), hop)
     proved = {hop.proves: hop.time for hop in found.values() if hop.proves}
     latest, dated = float("inf"), []
     for hop in sorted((hop for hop in found.values() if hop.revision), key=lambda hop: -hop.revision):
@@ -180,9 +183,3 @@ def _lane(component: str) -> str:
     if component in ("default-scheduler", "kube-scheduler"):
         return SCHEDULER
     return PROXY if component == "kube-proxy" else MANAGER
-
-
-def _seconds(text: str) -> float:
-    # Docker writes nanoseconds, of which datetime takes six digits.
-    whole, _, fraction = text.rstrip("Z").partition(".")
-    return datetime.fromisoformat(f"{whole}+00:00").timestamp() + float(f"0.{fraction or 0}")

@@ -20,11 +20,13 @@ from deploy.cluster.steps import Failed
 from deploy.compose import diagram, hops, lab
 from deploy.compose.hops import APISERVER, CLIENT, Change, Hop
 from kube.store.etcd import EtcdStore
+from kube.store.store import Unavailable
 
 EXAMPLES = CHECKOUT / "deploy/examples"
 WORKFLOWS = {"pod": ("pod.yaml", 1), "rc": ("rc.yaml", 2), "service": ("service.yaml", 2)}
 """The file of what is created, and how many pods are Ready in the end."""
 READY_SECONDS = 60.0
+RETRY = 0.2
 
 
 def trace(workflow: str, picture: Path) -> None:
@@ -97,22 +99,44 @@ def _run(loop: asyncio.AbstractEventLoop, watching: asyncio.Task[None]) -> None:
 
 
 async def _watch(seen: list[Change], begun: threading.Event) -> None:
-    store = EtcdStore([f"http://{lab.address('etcd-1')}:2379"])
+    """Follow for ever, through whichever members of etcd there are: what ends a watch goes on where it was."""
+    revision = 0
     try:
-        # From a revision on, not "from now": then nothing is missed, however long the watch takes to begin.
-        revision = await store.revision()
-        begun.set()
-        async for batch in store.watch("/registry/", revision + 1):
-            now = time.time()
-            for change in batch.changes:
-                try:
-                    stored = json.loads(change.value) if change.value is not None else None
-                except ValueError:  # not an object
-                    stored = {}
-                seen.append(Change(now, change.revision, change.key, stored))
+        while True:
+            if not (members := _etcd()):
+                await asyncio.sleep(RETRY)
+                continue
+            store = EtcdStore(members)
+            try:
+                # From a revision on, not "from now": then nothing is missed, however long the watch takes to begin.
+                revision = revision or await store.revision()
+                begun.set()
+                async for batch in store.watch("/registry/", revision + 1):
+                    now = time.time()
+                    seen += [
+                        Change(now, change.revision, change.key, _stored(change.value)) for change in batch.changes
+                    ]
+                    revision = batch.revision
+            except Unavailable:
+                await asyncio.sleep(RETRY)
+            finally:
+                await store.close()
     finally:
         begun.set()
-        await store.close()
+
+
+def _etcd() -> list[str]:
+    """Where the members of etcd are that run."""
+    members = [name for name in lab.containers() if name.startswith("etcd-")]
+    return [f"http://{address}:2379" for address in map(lab.address, members) if address]
+
+
+def _stored(value: bytes | None) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] | None = json.loads(value) if value is not None else None
+    except ValueError:  # not an object
+        return {}
+    return found
 
 
 def _example(file: str) -> dict[str, Any]:

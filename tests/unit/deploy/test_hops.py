@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
-from deploy.compose import diagram
+from deploy.compose import diagram, hops
 from deploy.compose.hops import Change, Hop, of_changes, of_container, of_log, settled
 
 NS = "demo"
@@ -82,7 +85,7 @@ def test_lines_of_a_log_become_hops_with_their_milliseconds() -> None:
     lines = [
         "2026-11-23T21:25:15.528Z INFO scheduler.scheduler: bound pod=demo/web node=minion-1",
         "2026-11-23T21:25:15.600Z INFO scheduler.scheduler: bound pod=other/web node=minion-1",
-        "2026-11-23T21:25:16.000Z INFO proxy.proxier: rules written: 1 service ports",
+        "2026-11-23T21:25:16.000Z INFO proxy.kernel: rules written: 1 service ports",
         "Traceback (most recent call last):",
     ]
     first, second = of_log(lines, "here", NS)
@@ -90,6 +93,14 @@ def test_lines_of_a_log_become_hops_with_their_milliseconds() -> None:
     assert first.proves == "Pod web bound to minion-1"
     assert second.source == "proxy"
     assert second.time - first.time == pytest.approx(0.472)
+
+
+@pytest.mark.parametrize(("logger", "words"), [meaning[:2] for meaning in hops._MEANING])
+def test_the_daemons_have_the_lines_that_are_looked_for(logger: str, words: str) -> None:
+    module = importlib.util.find_spec(f"kube.{logger}")
+    assert module is not None
+    assert module.origin is not None
+    assert f'"{words.strip()}' in Path(module.origin).read_text()
 
 
 def test_a_containers_start_is_dockers_to_the_nanosecond() -> None:
@@ -115,10 +126,14 @@ def test_a_change_is_dated_back_to_what_proves_it_and_so_are_those_before_it() -
 
 
 def test_what_was_before_and_what_is_said_twice_is_left_out() -> None:
-    once = Hop(2.0, "proxy", "proxy", "rules written")
-    assert settled([Hop(1.0, "kubelet", "docker", "old"), once, Hop(3.0, "proxy", "proxy", "rules written")], 1.5) == [
-        once
-    ]
+    once = Hop(2.0, "kubelet", "docker", "new")
+    old = Hop(1.0, "kubelet", "docker", "old")
+    assert settled([old, once, Hop(3.0, "kubelet", "docker", "new")], 1.5) == [once]
+
+
+def test_rules_are_written_as_often_as_a_proxy_says_so() -> None:
+    written = [Hop(time, "proxy", "proxy", "rules written: 1 service ports (n1)") for time in (2.0, 3.0)]
+    assert settled(written, 1.5) == written
 
 
 def test_both_pictures_show_every_hop_with_the_milliseconds_since_the_first() -> None:
@@ -128,3 +143,15 @@ def test_both_pictures_show_every_hop_with_the_milliseconds_since_the_first() ->
     assert "250 ms" in drawn
     assert "POST &lt;Pod&gt;" in drawn
     assert ">scheduler<" not in drawn, "who took no part has no lane"
+
+
+def test_the_picture_is_as_wide_as_its_longest_label_and_every_arrow_has_a_head() -> None:
+    drawn = ElementTree.fromstring(
+        diagram.svg("t", [Hop(1.0, "kubelet", "docker", "x" * 300), Hop(2.0, "docker", "etcd", "y")])
+    )
+    label = next(each for each in drawn.iter() if each.text == "x" * 300)
+    assert int(drawn.attrib["width"]) >= int(label.attrib["x"]) + 300 * diagram.LETTER
+    heads = {each.attrib["marker-end"] for each in drawn.iter() if "marker-end" in each.attrib}
+    assert heads == {f"url(#{each.attrib['id']})" for each in drawn.iter() if each.tag.endswith("marker")} - {
+        "url(#etcd)"
+    }
