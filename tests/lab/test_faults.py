@@ -1,207 +1,184 @@
 """Everything that can break, broken, while clients write, watch and ask a service; and nothing is lost by it.
 
-After each fault the lab must heal by itself: every node Ready, the controller's count exact, each pod with its
-containers on its node and no container of a pod that is not there. At the end a checker goes through what the clients
-noted. The table is printed, and kept in .run/lab/faults.md.
+After each fault the lab must heal by itself: every node Ready, the controllers' counts exact, each pod with its
+containers on its node and no container of a pod that is not there, the service answered by exactly its pods. Then a
+checker goes through what the clients noted, and through what the schedulers and controller managers did. The table of
+all is in .run/lab/faults.md.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
+import os
 import time
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-from deploy.cluster.example import ask, request
+import pytest
+
+from deploy.cluster.example import request
 from deploy.compose import lab as commands
 from deploy.compose import trace
 from deploy.compose.hops import Change
 from deploy.compose.lab import SETTINGS
+from tests.e2e.api import Api, container, controller, is_ready, service
+from tests.e2e.traffic import Stream, backends
 from tests.e2e.waiting import eventually
 from tests.history import Outcome, check
-from tests.lab.conftest import MINIONS
-from tests.lab.faults import Fault, all_faults, docker, inside
-from tests.lab.leaders import Held, acts, wrong
+from tests.lab.churn import Churn
+from tests.lab.faults import FAULTS, MINIONS, Fault, docker, inside, said
+from tests.lab.leaders import acts, bindings, held, wrong
+from tests.lab.table import Row, Table
 from tests.recorder import Recorder
 
 NAMESPACE = "faults"
 REPLICAS = 4
+SANDBOX = "POD"
+"""The name of the container that holds a pod's address."""
 HEALED = 120.0
 """Seconds that healing may take at most. What it takes is in the table."""
-QUIET = 0.5
+SHORT = ("kill both apiservers", "kill the leading scheduler", "kill the etcd leader", "kill a kubelet")
+"""What a run of all tests has time for."""
 
 
-def test_it_heals_and_nothing_is_lost(lab: None) -> None:
-    url = SETTINGS.server
-    namespaces = f"{url}/api/v1/namespaces"
-    made, _ = request("POST", namespaces, {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": NAMESPACE}})
-    assert made == 201
+@pytest.fixture(scope="module")
+def api(lab: None) -> Iterator[Api]:
+    """The lab's API."""
+    api = Api(SETTINGS.server, NAMESPACE)
+    api.create("namespaces", namespace(NAMESPACE))
+    yield api
+    api.clear()
+    api.close()
+
+
+@pytest.fixture(scope="module")
+def port(api: Api) -> int:
+    """The port of every node that leads to a service, whose backends live on all minions."""
+    api.create("replicationcontrollers", web())
+    port: int = api.create("services", service("web", type="NodePort"))["spec"]["ports"][0]["nodePort"]
+    api.wait_pods("app=web", REPLICAS)
+    return port
+
+
+@pytest.fixture(scope="module")
+def table() -> Iterator[Table]:
+    """What is reported in the end."""
+    table = Table()
+    yield table
+    print(f"\n{table}")  # noqa: T201
+    (commands.RUN / "faults.md").write_text(f"{table}\n")
+
+
+@pytest.mark.parametrize("again", range(int(os.environ.get("KUBE_LAB_TRIES", "1"))))
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in SHORT else pytest.mark.long) for n in FAULTS])
+def test_it_heals_and_nothing_is_lost(api: Api, port: int, table: Table, name: str, again: int) -> None:
+    own = Api(SETTINGS.server, f"{NAMESPACE}-{time.time_ns()}")
+    own.create("namespaces", namespace(own.namespace))
     try:
-        asyncio.run(torment(url))
+        asyncio.run(torment(name, api, port, own, table))
+        exact_in_the_end = f"what came and went is as many as wanted after: {name}"
+        eventually(lambda: exact(own.namespace, "churn", Churn.REPLICAS), exact_in_the_end, HEALED)
     finally:
-        request("DELETE", f"{namespaces}/{NAMESPACE}")
+        own.clear()
+        own.close()
 
 
-async def torment(url: str) -> None:
-    web_and_service(url)
-    await asyncio.to_thread(eventually, healed, "the lab is well before anything breaks", HEALED)
-    recorder, rows = Recorder([url], NAMESPACE), []
+async def torment(name: str, api: Api, port: int, own: Api, table: Table) -> None:
+    """Break something while clients are at work, wait until all is well, and judge what they saw."""
+    recorder, churn = Recorder([SETTINGS.server], own.namespace), Churn(SETTINGS.server, own.namespace)
     began = time.time()
-    with trace.changes() as changed, asking() as client:
+    eventually(lambda: healed(api, port), "the lab is well before anything breaks", HEALED)
+    # The client asks minion-1, to which nothing happens but when everything is killed.
+    with trace.changes() as changed, churn.running(), Stream(commands.address("minion-1"), port) as stream:
         async with recorder.running(writers=2):
-            for chosen in all_faults():
-                fault = await asyncio.to_thread(chosen)
-                before, failed = recorder.acknowledged(), len(client.failed)
-                seconds = await asyncio.to_thread(suffer, fault)
-                rows.append((fault.name, recorder.acknowledged() - before, len(client.failed) - failed, seconds))
-                print(f"{fault.name}: healed after {seconds:.1f} s")  # noqa: T201
+            fault, seconds = await asyncio.to_thread(suffer, name, api, port)
+            await asyncio.to_thread(churn.goes_on, HEALED)
     mistakes = check(recorder.history)
-    report(rows, len(mistakes))
-    assert mistakes == []
-    assert two_leaders(changed, began) == []
     unknown = sum(write.outcome is Outcome.UNKNOWN for write in recorder.history.writes)
-    assert recorder.acknowledged() > 200
-    assert unknown > 0, "the faults were none, if every write was answered"
-    # The backends live on all three minions, and the client asks minion-1, which nothing happens to: only a minion that
-    # dies or is cut off takes backends with it.
-    innocent = ("apiserver", "scheduler", "controller-manager", "etcd member", "etcd leader", "pause etcd", "kubelet",
-                "kube-proxy", "from etcd", "everything at once")  # fmt: skip
-    guilty = [row for row in rows if row[2] and any(word in row[0] for word in innocent)]
-    assert guilty == [], "requests failed though no backend had died"
+    table.add(Row(name, recorder.acknowledged(), unknown, len(mistakes), len(stream.failed), seconds))
+    assert mistakes == []
+    assert recorder.acknowledged() > 0
+    assert acted_without_the_lease(changed, began) == []
+    assert fault.takes_backends or stream.failed == [], "requests failed though no backend had died"
 
 
-def suffer(fault: Fault) -> float:
+def suffer(name: str, api: Api, port: int) -> tuple[Fault, float]:
     """Cause a fault, end it, and wait until all is well. Seconds from its end until then."""
+    fault = FAULTS[name]()
     fault.cause()
     time.sleep(fault.lasts)  # what is waited for is that nothing happens in it
     fault.end()
     ended = time.monotonic()
-    eventually(healed, f"all is well again after: {fault.name}", HEALED)
-    return time.monotonic() - ended
+    eventually(lambda: healed(api, port), f"all is well again after: {name}", HEALED)
+    return fault, time.monotonic() - ended
 
 
-def web_and_service(url: str) -> None:
-    """Web servers that leave a dead node after a second, behind a port of every node."""
-    unreachable = {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute",
-                   "tolerationSeconds": 1}  # fmt: skip
-    spec = {
-        "containers": [{"name": "web", "image": "kube/web", "imagePullPolicy": "IfNotPresent"}],
-        "tolerations": [unreachable, {**unreachable, "key": "node.kubernetes.io/not-ready"}],
-        "terminationGracePeriodSeconds": 2,
-    }
-    rc = {
-        "kind": "ReplicationController",
-        "apiVersion": "v1",
-        "metadata": {"name": "web"},
-        "spec": {"replicas": REPLICAS, "template": {"metadata": {"labels": {"app": "web"}}, "spec": spec}},
-    }
-    service = {
-        "kind": "Service",
-        "apiVersion": "v1",
-        "metadata": {"name": "web"},
-        "spec": {"type": "NodePort", "selector": {"app": "web"}, "ports": [{"port": 80}]},
-    }
-    for plural, body in (("replicationcontrollers", rc), ("services", service)):
-        code, answer = request("POST", f"{url}/api/v1/namespaces/{NAMESPACE}/{plural}", body)
-        assert code == 201, answer
-
-
-def healed() -> bool:
+def healed(api: Api, port: int) -> bool:
     """Whether everything is as it was wished. Asserts, with what is not."""
-    url = SETTINGS.server
-    assert len(commands.ready_nodes()) == MINIONS, f"Ready are only {commands.ready_nodes()}"
-    _, listed = request("GET", f"{url}/api/v1/namespaces/{NAMESPACE}/pods")
-    pods = {pod["metadata"]["uid"]: pod for pod in listed["items"]}
-    ready = [pod for pod in pods.values() if "deletionTimestamp" not in pod["metadata"] and is_ready(pod)]
-    assert (len(pods), len(ready)) == (REPLICAS, REPLICAS), f"{len(ready)} of {len(pods)} pods are ready"
-    running: dict[str, list[str]] = {}
-    for number in range(1, MINIONS + 1):
-        form = '{{.Label "io.kubernetes.pod.uid"}} {{.Label "io.kubernetes.container.name"}}'
-        told = inside(
-            f"minion-{number}", f"docker ps --filter label=io.kubernetes.pod.namespace={NAMESPACE} --format '{form}'"
-        )
-        for line in told.splitlines():
-            uid, _, container = line.partition(" ")
-            running.setdefault(uid, []).append(container)
-    assert running.keys() == pods.keys(), f"containers of pods {set(running) ^ set(pods)} are too many, or missing"
-    doubled = {uid: names for uid, names in running.items() if names.count("web") != 1 or len(names) != 2}
-    assert doubled == {}
-    for service, container in commands.containers().items():
-        state = docker("inspect", "--format", "{{.State.Status}}", container).strip()
-        assert state == "running", f"{service} is {state}"
+    exact(NAMESPACE, "web", REPLICAS)
+    names = {pod["metadata"]["name"] for pod in api.pods("app=web")}
+    for _ in range(5):
+        assert set(backends(commands.address("minion-1"), 2 * REPLICAS, port)) == names
+    states = docker("inspect", "--format", "{{.Name}} {{.State.Status}}", *commands.containers().values()).splitlines()
+    assert [state for state in states if not state.endswith(" running")] == []
     return True
 
 
-def is_ready(pod: dict[str, Any]) -> bool:
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
+def exact(namespace: str, app: str, count: int) -> bool:
+    """Whether all nodes are Ready, and all pods of a namespace are: so many of one app, each with its containers.
+
+    Asserts, with what is not so.
+    """
+    ready = commands.ready_nodes()
+    assert len(ready) == len(MINIONS), f"Ready are only {ready}"
+    code, listed = request("GET", f"{SETTINGS.server}/api/v1/namespaces/{namespace}/pods")
+    assert code == 200, listed
+    pods = {pod["metadata"]["uid"]: pod for pod in listed["items"]}
+    states = {pod["metadata"]["name"]: (is_ready(pod), "deletionTimestamp" in pod["metadata"]) for pod in pods.values()}
+    assert set(states.values()) <= {(True, False)}, f"(ready, to be deleted): {states}"
+    assert [pod["metadata"]["labels"]["app"] for pod in pods.values()] == [app] * count
+    running = Counter(found for minion in MINIONS for found in containers(minion, namespace))
+    expected = Counter(
+        (pod["spec"]["nodeName"], uid, name)
+        for uid, pod in pods.items()
+        for name in (SANDBOX, *(each["name"] for each in pod["spec"]["containers"]))
+    )
+    assert running == expected, f"too many: {running - expected}, too few: {expected - running}"
+    return True
 
 
-class Asking:
-    """A client that asks the service, one request after the other, each on a new connection."""
-
-    def __init__(self, address: str, port: int) -> None:
-        self.answered = 0
-        self.failed: list[str] = []
-        self._address, self._port = address, port
-        self._stop = threading.Event()
-
-    def run(self) -> None:
-        while not self._stop.wait(0.05):
-            try:
-                ask(self._address, self._port)
-                self.answered += 1
-            except OSError as error:
-                self.failed.append(repr(error))
-
-    def stop(self) -> None:
-        self._stop.set()
+def containers(minion: str, namespace: str) -> list[tuple[str, str, str]]:
+    """Those that run there: the minion, the pod's uid, the container's name."""
+    form = '{{.Label "io.kubernetes.pod.uid"}} {{.Label "io.kubernetes.container.name"}}'
+    told = inside(minion, f"docker ps --filter label=io.kubernetes.pod.namespace={namespace} --format '{form}'")
+    return [(minion, uid, name) for uid, name in map(str.split, told.splitlines())]
 
 
-@contextmanager
-def asking() -> Iterator[Asking]:
-    """A client of the service, by minion-1's port for it."""
-    _, service = request("GET", f"{SETTINGS.server}/api/v1/namespaces/{NAMESPACE}/services/web")
-    client = Asking(commands.address("minion-1"), service["spec"]["ports"][0]["nodePort"])
-
-    def answers() -> bool:
-        return bool(ask(client._address, client._port))
-
-    eventually(answers, "the service answers", 60)
-    thread = threading.Thread(target=client.run)
-    thread.start()
-    try:
-        yield client
-    finally:
-        client.stop()
-        thread.join()
-
-
-def two_leaders(changed: list[Change], began: float) -> list[str]:
-    """What schedulers and controller-managers did while another led."""
-    found = []
+def acted_without_the_lease(changed: list[Change], began: float) -> list[str]:
+    """What schedulers and controller managers did while another led. Asserts that they did anything."""
+    found, bound = [], bindings(changed)
     for kind in ("scheduler", "controller-manager"):
-        key = f"/registry/leases/kube-system/kube-{kind}"
-        held = [
-            Held(change.time, str(change.object["spec"].get("holderIdentity") or ""))
-            for change in changed
-            if change.key == key and change.object
-        ]
         done = []
-        for service in (f"{kind}-1", f"{kind}-2"):
-            told = docker("logs", f"--since={began:.3f}", commands.containers()[service])
-            done += acts(service, told.splitlines())
-        first = held[0].time if held else float("inf")
-        found += wrong(held, [act for act in done if act[0] >= first])
+        for name in (f"{kind}-1", f"{kind}-2"):
+            done += acts(name, said(name, began), bound)
+        assert done, f"no {kind} did anything"
+        found += wrong(held(changed, f"/registry/leases/kube-system/kube-{kind}"), done)
     return found
 
 
-def report(rows: list[tuple[str, int, int, float]], lost: int) -> None:
-    """The table, on the terminal and in a file."""
-    lines = ["| fault | writes acknowledged meanwhile | requests failed | seconds to heal |", "|---|---|---|---|"]
-    lines += [f"| {name} | {writes} | {failed} | {seconds:.1f} |" for name, writes, failed, seconds in rows]
-    lines.append(f"\nWrites acknowledged: {sum(row[1] for row in rows)}; lost, doubled or out of order: {lost}.")
-    text = "\n".join(lines)
-    print(f"\n{text}")  # noqa: T201
-    (commands.RUN / "faults.md").write_text(text + "\n")
+def namespace(name: str) -> dict[str, Any]:
+    return {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}}
+
+
+def web() -> dict[str, Any]:
+    """Web servers that leave a dead node after a second, and go on answering for a while when they are to stop."""
+    unreachable = {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute",
+                   "tolerationSeconds": 1}  # fmt: skip
+    return controller(
+        "web",
+        REPLICAS,
+        container(lifecycle={"preStop": {"exec": {"command": ["sleep", "2"]}}}),
+        terminationGracePeriodSeconds=5,
+        tolerations=[unreachable, {**unreachable, "key": "node.kubernetes.io/not-ready"}],
+    )

@@ -10,9 +10,14 @@ import pytest
 from deploy.cluster.settings import CHECKOUT
 
 LESSONS = sorted(path for path in (CHECKOUT / "deploy/lessons").glob("*.sh") if path.name != "lesson.sh")
+LONG = ("cut-off-a-minion", "kill-a-minion", "lose-etcd")
+"""What waits until a node is given up, or breaks the cluster for all."""
 
 
-@pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "lesson",
+    [pytest.param(path, id=path.stem, marks=pytest.mark.long if path.stem in LONG else ()) for path in LESSONS],
+)
 def test_lesson(lab: None, lesson: Path) -> None:
     done = subprocess.run(
         [str(lesson)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=400, check=False
