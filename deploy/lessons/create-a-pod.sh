@@ -20,7 +20,7 @@ run in_lab "$node" docker ps --format 'table {{.Names}}\t{{.Status}}'
 
 say "The two share an address, so one asks the other on 127.0.0.1. kubectl asks the apiserver for the log, which asks" \
     "the kubelet, which asks Docker."
-until_true 20 eval "k logs hello -c client --tail=1 | grep -q hello"
+until_true 20 eval "k logs hello -c client --tail=1 | grep hello"
 run k logs hello -c client --tail=1
 
 say "And back: a deletion is a wish, too. The apiserver writes a time into the pod; the kubelet stops the containers," \

@@ -30,7 +30,7 @@ node_is() {
 }
 until_true 90 node_is Unknown
 run kubectl get nodes
-run kubectl describe node minion-3 | sed -n '/^Taints/,/^Unsched/p'
+run "kubectl describe node minion-3 | sed -n '/^Taints/,/^Unsched/p'"
 
 say "Its pods are deleted after what they tolerate, and the replication controller has new ones made where there is life."
 elsewhere() {

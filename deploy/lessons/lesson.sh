@@ -1,7 +1,8 @@
 # What every lesson begins with: `. "$(dirname "$0")/lesson.sh"`. To be read by bash.
 #
 #   say WORDS…           text for the reader
-#   run COMMAND…         shows a command, then runs it; one that fails ends the lesson
+#   run COMMAND…         shows a command, then runs it; one that fails ends the lesson. A single word is a line of shell,
+#                        for pipes: run 'k get pods | sort'
 #   try COMMAND…         the same for a command that is meant to fail: one that does not fail ends the lesson
 #   until_true SECONDS COMMAND…   waits until a command succeeds; says what it waits for, and how long it took
 #   at_end COMMAND…      run when the lesson ends, however it ends; the last one first
@@ -28,7 +29,11 @@ show() {
 
 run() {
     show "$*"
-    "$@"
+    if [ $# = 1 ]; then
+        eval "$1"
+    else
+        "$@"
+    fi
 }
 
 try() {

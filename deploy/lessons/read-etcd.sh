@@ -8,11 +8,11 @@ etcdctl() {
 say "Under /registry there is a key for each object: kind, namespace, name."
 run k create -f deploy/examples/pod.yaml -f deploy/examples/service.yaml
 run k wait pod hello --for=condition=Ready --timeout=60s
-run etcdctl get --prefix --keys-only /registry | grep -v '^$' | grep -e "$NAMESPACE" -e minions
+run "etcdctl get --prefix --keys-only /registry | grep -e $NAMESPACE -e minions"
 
 say "A value is the object as JSON. What it lacks is its resourceVersion: that is the number of the revision in which etcd" \
     "last changed the key, so it cannot be out of date."
-run etcdctl get --print-value-only "/registry/pods/$NAMESPACE/hello" | cut -c1-100
+run "etcdctl get --print-value-only /registry/pods/$NAMESPACE/hello | cut -c1-100"
 revision=$(etcdctl get "/registry/pods/$NAMESPACE/hello" -w json | sed 's/.*"mod_revision":\([0-9]*\).*/\1/')
 version=$(k get pod hello -o jsonpath='{.metadata.resourceVersion}')
 say "etcd says $revision, the apiserver says $version."
