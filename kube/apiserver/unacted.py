@@ -26,7 +26,6 @@ _CONTAINER: dict[str, tuple[Any, ...]] = {
     "resources.claims": (),
     "securityContext.windowsOptions": (),
     "volumeDevices": (),
-    "volumeMounts.mountPropagation": ("None",),
     "volumeMounts.recursiveReadOnly": ("Disabled",),
 }
 

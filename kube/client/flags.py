@@ -78,11 +78,12 @@ def from_args(args: argparse.Namespace) -> ClientOptions:
 
 @contextlib.asynccontextmanager
 async def connect(
-    options: ClientOptions | argparse.Namespace, *, user_agent: str = "kube"
+    options: ClientOptions | argparse.Namespace, *, user_agent: str = "kube", need_etcd: bool = True
 ) -> AsyncIterator[tuple[Client, Sources]]:
     """What to write with and what to read from. Raises daemon.Fatal if the flags are wrong or etcd does not answer.
 
-    An apiserver that does not answer is waited for: whoever reads or writes there tries again anyway.
+    An apiserver that does not answer is waited for, and without `need_etcd` etcd too: whoever reads or writes there
+    tries again anyway.
     """
     if isinstance(options, argparse.Namespace):
         options = from_args(options)
@@ -99,7 +100,8 @@ async def connect(
         if options.source == "etcd":
             store = _store(options)
             stack.push_async_callback(store.close)
-            await _wait_for_etcd(store)
+            if need_etcd:
+                await _wait_for_etcd(store)
             sources = EtcdSources(store)
         yield client, sources
 

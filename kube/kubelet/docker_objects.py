@@ -25,6 +25,7 @@ from kube.kubelet.runtime import (
     ContainerConfig,
     ContainerStatus,
     Image,
+    Mount,
     Pid,
     PodId,
     SandboxConfig,
@@ -124,7 +125,7 @@ def container_request(
             "IpcMode": "host" if config.host_ipc else f"container:{sandbox_id}",
             "PidMode": {Pid.OWN: "", Pid.POD: f"container:{sandbox_id}", Pid.NODE: "host"}[config.pid],
             # Not `Mounts`: a bind of a path that is not there makes a directory, as Kubernetes' hostPath does.
-            "Binds": [_bind(m.host_path, m.container_path, m.read_only) for m in config.mounts],
+            "Binds": [_bind(mount) for mount in config.mounts],
             "CpuShares": resources.cpu_shares,
             "CpuQuota": resources.cpu_quota,
             "CpuPeriod": resources.cpu_period if resources.cpu_quota else 0,
@@ -163,8 +164,9 @@ def _security(security: Security) -> Json:
     return host
 
 
-def _bind(source: str, target: str, read_only: bool) -> str:
-    return f"{source}:{target}:ro" if read_only else f"{source}:{target}"
+def _bind(mount: Mount) -> str:
+    options = ",".join(filter(None, ("ro" if mount.read_only else "", mount.propagation)))
+    return f"{mount.host_path}:{mount.container_path}" + (f":{options}" if options else "")
 
 
 def is_sandbox(labels: Mapping[str, str]) -> bool:

@@ -68,6 +68,8 @@ class Mount:
     host_path: str
     container_path: str
     read_only: bool = False
+    propagation: str = ""
+    """`rslave`: what the host mounts below it later is seen; `rshared`: and the other way round; empty: neither is."""
     termination_log: bool = False
     """It is where the container leaves its termination message."""
 

@@ -73,9 +73,11 @@ async def run(options: Options) -> None:
     if options.hollow.nodes:
         await _run_hollow(options, facts)
         return
+    own = _sources_on_the_node(options, name)
     async with (
         _runtime(options, name) as runtime,
-        connect(options.client, user_agent=f"kubelet/{name}") as (client, sources),
+        # With pods of its own, the node waits for nobody: it may be they that bring etcd.
+        connect(options.client, user_agent=f"kubelet/{name}", need_etcd=not own) as (client, sources),
         _prober(runtime) as prober,
     ):
         with _locked(options.root_dir), _claimed(options, name):
@@ -107,7 +109,7 @@ async def run(options: Options) -> None:
                 seccomp_profiles=options.root_dir / "seccomp",
                 allowed_unsafe_sysctls=options.allowed_unsafe_sysctls,
             )
-            static = StaticPods(_sources_on_the_node(options, name))
+            static = StaticPods(own)
             mirrors = Mirrors(client, name, static, pods.get)
             kubelet = Kubelet(
                 name, host, pods, services, statuses, static, mirrors, sync_frequency=options.sync_frequency

@@ -142,6 +142,10 @@ def _mount_tmpfs(path: Path, size: int | None = None) -> None:
     _run("mount", "-t", "tmpfs", "-o", "mode=0777" + (f",size={size}" if size else ""), "tmpfs", str(path))
 
 
+PROPAGATION = {"HostToContainer": "rslave", "Bidirectional": "rshared"}
+"""A mountPropagation, in mount(8)'s words."""
+
+
 def container_mounts(
     container: Container, volumes: Mapping[str, Path], env: Mapping[str, str], pod: Pod
 ) -> list[Mount]:
@@ -157,7 +161,8 @@ def container_mounts(
             path = _sub_path(path, sub, create=kinds[mount.name] != "hostPath")
         # What the kubelet writes is not the container's to change, whatever the mount says.
         read_only = mount.readOnly or kinds[mount.name] in KINDS
-        mounts.append(Mount(str(path), mount.mountPath, read_only))
+        propagation = PROPAGATION.get(mount.mountPropagation or "", "")
+        mounts.append(Mount(str(path), mount.mountPath, read_only, propagation))
     return mounts
 
 

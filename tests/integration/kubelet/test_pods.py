@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import subprocess
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -161,6 +162,37 @@ async def test_a_file_and_a_directory_of_the_host(kubelet: Node, tmp_path: Path)
     await kubelet.until_gone()
     await kubelet.until_runtime(lambda: not kubelet.kubelet.workers)
     assert (tmp_path / "new/it").exists()
+
+
+async def test_what_the_host_mounts_later_is_seen_where_the_pod_wants_it(kubelet: Node, tmp_path: Path) -> None:
+    host = tmp_path / "host"
+    (host / "later").mkdir(parents=True)
+    _mount("--bind", str(host), str(host))
+    try:
+        _mount("--make-rshared", str(host))
+        mounts = [
+            {"name": "host", "mountPath": "/sees", "mountPropagation": "HostToContainer"},
+            {"name": "host", "mountPath": "/blind"},
+        ]
+        volumes = [{"name": "host", "hostPath": {"path": str(host)}}]
+        pod = await kubelet.create("web", sh(FOREVER, volumeMounts=mounts), volumes=volumes)
+        await kubelet.until(is_ready)
+        _mount("-t", "tmpfs", "tmpfs", str(host / "later"))
+        (host / "later/file").write_text("new")
+        assert await run(kubelet, pod, "main", "cat /sees/later/file; ls /blind/later") == "new"
+        await kubelet.delete(grace=0)
+        await kubelet.until_gone()
+    finally:
+        _unmount(host / "later")
+        _unmount(host)
+
+
+def _mount(*arguments: str) -> None:
+    subprocess.run(["mount", *arguments], check=True)
+
+
+def _unmount(path: Path) -> None:
+    subprocess.run(["umount", "--lazy", str(path)], capture_output=True)
 
 
 @pytest.mark.parametrize(

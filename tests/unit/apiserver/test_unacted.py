@@ -40,8 +40,8 @@ PODS: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "deep in a list": (
         container(volumeMounts=[{"name": "a", "mountPath": "/a"},
-                                {"name": "b", "mountPath": "/b", "mountPropagation": "Bidirectional"}]),
-        ["spec.containers[1].volumeMounts[1].mountPropagation=Bidirectional"],
+                                {"name": "b", "mountPath": "/b", "recursiveReadOnly": "Enabled"}]),
+        ["spec.containers[1].volumeMounts[1].recursiveReadOnly=Enabled"],
     ),
     "a volume that the kubelet has": (volume(hostPath={"path": "/"}), []),
     "a volume that it has not": (volume(nfs={"server": "s", "path": "/"}), ["spec.volumes[0].nfs"]),

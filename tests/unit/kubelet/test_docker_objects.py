@@ -107,14 +107,19 @@ def test_command_is_dockers_entrypoint_and_args_its_cmd(config: dict[str, Any], 
 def test_a_container_joins_its_sandbox_and_gets_its_limits_mounts_and_environment() -> None:
     request = container(
         env=[("A", "1"), ("B", "x=y")],
-        mounts=[Mount("/host", "/here"), Mount("/host/ro", "/ro", read_only=True)],
+        mounts=[
+            Mount("/host", "/here"),
+            Mount("/host/ro", "/ro", read_only=True),
+            Mount("/a", "/b", True, "rslave"),
+            Mount("/a", "/c", propagation="rshared"),
+        ],
         resources=Resources(cpu_shares=512, cpu_quota=50_000, memory=1 << 20, oom_score_adj=500),
     )
     host = request["HostConfig"]
     assert request["name"] == "k8s_main_web-1_default_u-1_0"
     assert request["Env"] == ["A=1", "B=x=y"]
     assert (host["NetworkMode"], host["IpcMode"]) == ("container:box", "container:box")
-    assert host["Binds"] == ["/host:/here", "/host/ro:/ro:ro"]
+    assert host["Binds"] == ["/host:/here", "/host/ro:/ro:ro", "/a:/b:ro,rslave", "/a:/c:rshared"]
     assert (host["CpuShares"], host["CpuQuota"], host["CpuPeriod"]) == (512, 50_000, 100_000)
     assert (host["Memory"], host["MemorySwap"], host["OomScoreAdj"]) == (1 << 20, 1 << 20, 500)
 
