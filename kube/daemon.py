@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -116,6 +117,16 @@ def _find_fatal(error: BaseException) -> Fatal | None:
     if isinstance(error, BaseExceptionGroup):
         return next((found for each in error.exceptions if (found := _find_fatal(each))), None)
     return None
+
+
+def collect_seldom() -> None:
+    """Look for cycles of garbage less often than by default; for daemons that hold many objects.
+
+    What a cache holds has no cycles, and to look through all of it after every few objects more takes longer than to
+    read them: with 10,000 pods 100 of 125 µs a pod.
+    """
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 # Flags

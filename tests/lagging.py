@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import TypeVar
 
 from kube.api import errors
@@ -34,6 +34,14 @@ class LaggingSources(Sources):
 class _Lagging(Source[T]):
     def __init__(self, source: Source[T], rng: random.Random, lag: float, cut: int) -> None:
         self._source, self._random, self._lag, self._cut = source, rng, lag, cut
+
+    @property
+    def transform(self) -> Callable[[T], T]:
+        return self._source.transform
+
+    @transform.setter
+    def transform(self, transform: Callable[[T], T]) -> None:
+        self._source.transform = transform
 
     async def list(self) -> tuple[list[T], int]:
         found = await self._source.list()

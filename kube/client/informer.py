@@ -61,8 +61,6 @@ class Informer(Generic[T]):
         self._by_namespace: dict[str, dict[str, T]] = {}
         self._indexes: dict[str, _Index[T]] = {}
         self._handlers: list[Handler[T]] = []
-        self.transform: Callable[[T], T] = _as_it_is
-        """What is kept of each object, set before `run`: caches of many objects may leave out what nobody reads."""
         self._has_synced = asyncio.Event()
 
     # Reading
@@ -89,6 +87,10 @@ class Informer(Generic[T]):
         return [*self._indexes[name].objects.get(key, {}).values()]
 
     # Wiring
+
+    def keep(self, transform: Callable[[T], T]) -> None:
+        """Keep of each object what `transform` makes of it. Say so before `run`."""
+        self._source.transform = transform
 
     def add_index(self, name: str, keys: Callable[[T], Iterable[str]]) -> None:
         """Keep the objects findable by what `keys` says of each (in `indexed`)."""
@@ -205,8 +207,6 @@ class Informer(Generic[T]):
     def _set(self, key: str, new: T | None) -> None:
         """Change the cache, then tell."""
         old = self._objects.pop(key, None)
-        if new is not None:
-            new = self.transform(new)
         for index in self._indexes.values():
             if old is not None:
                 index.remove(key)
@@ -222,10 +222,6 @@ class Informer(Generic[T]):
                 del self._by_namespace[old.namespace]
         for handler in self._handlers:
             handler(old, new)
-
-
-def _as_it_is(obj: T) -> T:
-    return obj
 
 
 class _Index(Generic[T]):

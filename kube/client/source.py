@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Protocol, TypeVar, cast
 
 from pydantic import ValidationError
@@ -35,8 +36,16 @@ SLICE = 200
 """Values that are parsed before other tasks get a turn."""
 
 
+def _as_it_is(obj: T) -> T:
+    return obj
+
+
 class Source(Protocol[T]):
     """The objects of one kind, or some of them. Any call may raise an ApiError."""
+
+    transform: Callable[[T], T] = staticmethod(_as_it_is)
+    """What is kept of each object, right when it is read. Set it before the first one is: whoever holds many may leave
+    out what it never looks at, and will never have held it."""
 
     async def list(self) -> tuple[list[T], int]:
         """All objects as they are, and the revision they are of."""
@@ -139,7 +148,7 @@ class EtcdSource(Source[T]):
         self._unreadable.pop(key, None)
         if before is not None:
             with contextlib.suppress(ValidationError):
-                return decode(self._model, KeyValue(key, before.value, revision))
+                return self.transform(decode(self._model, KeyValue(key, before.value, revision)))
         *_, namespace, name = key.split("/")
         metadata = ObjectMeta(
             namespace=namespace if resources.of(self._model).namespaced else "",
@@ -150,7 +159,7 @@ class EtcdSource(Source[T]):
 
     def _decode(self, kv: KeyValue) -> T | None:
         try:
-            return decode(self._model, kv)
+            return self.transform(decode(self._model, kv))
         except ValidationError as error:
             if self._unreadable.get(kv.key) != kv.revision:
                 log.error("left out a value that cannot be read", extra={"key": kv.key, "error": problem(error)})
@@ -185,9 +194,11 @@ class ApiSource(Source[T]):
 
     async def list(self) -> tuple[list[T], int]:
         found = await self._client.list(self._model, self._namespace, fields=self._fields, lenient=True)
-        return found.items, revision_of(found.resourceVersion)
+        return [self.transform(obj) for obj in found.items], revision_of(found.resourceVersion)
 
     async def watch(self, revision: int) -> AsyncGenerator[Batch[T], None]:
         changes = self._client.watch(self._model, self._namespace, resource_version=str(revision), fields=self._fields)
         async for event in changes:
+            if event.object is not None:
+                event = dataclasses.replace(event, object=self.transform(event.object))
             yield [event]

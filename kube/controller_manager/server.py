@@ -40,6 +40,7 @@ from kube.serviceaccount import Signer
 
 async def run(options: Options) -> None:
     """Run the controllers until cancelled. Raises daemon.Fatal."""
+    daemon.collect_seldom()
     async with flags.connect(options.client, user_agent="kube-controller-manager") as (client, sources):
         informers = Informers(sources)
         controllers, recorders = build(options, client, informers)

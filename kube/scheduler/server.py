@@ -56,6 +56,7 @@ class Parts:
 async def run(options: Options) -> None:
     """Schedule pods until cancelled, or plan some and return. Raises daemon.Fatal."""
     settings = configured(options)
+    daemon.collect_seldom()
     async with flags.connect(options.client, user_agent="kube-scheduler") as (client, sources):
         informers = Informers(sources)
         recorder = EventRecorder(client, options.scheduler_name, most=EVENTS)
@@ -113,7 +114,7 @@ def build(
     context = Context(cache, selectors.of, selectors.of_services, claims.get, volumes.get, classes.get)
     algorithm = Algorithm(cache, settings.profiles(context), seed)
     queue.fits = algorithm.could_go
-    informers.of(Pod).transform = slimmed
+    informers.of(Pod).keep(slimmed)
     EventHandlers(cache, queue, algorithm.profiles).watch(informers)
     metrics.watch(queue)
     preemption = Preemption(cache, algorithm, informers.of(resources.POD_DISRUPTION_BUDGETS.model).list)

@@ -14,7 +14,7 @@ from kube.api import errors
 from kube.api.core import Node, Pod
 from kube.api.meta import ObjectMeta
 from kube.client.informer import SILENCE, Informer, Informers
-from kube.client.source import Batch, EtcdSources, WatchEvent
+from kube.client.source import Batch, EtcdSources, Source, WatchEvent
 from kube.store import keys
 from tests.unit.client.cluster import Cluster, Told, cached, make_pod, settle
 
@@ -371,7 +371,7 @@ def versioned(name: str, revision: int) -> Pod:
     return pod
 
 
-class Unreachable:
+class Unreachable(Source[Pod]):
     """A source that is not there."""
 
     async def list(self) -> tuple[list[Pod], int]:
@@ -385,7 +385,7 @@ class Unreachable:
 Stream = list[list[WatchEvent[Pod]] | Exception] | Exception | None
 
 
-class Scripted:
+class Scripted(Source[Pod]):
     """A source at revision 7 whose streams are given.
 
     Each is what it sends or raises, and is silent then; an exception is raised at once, and None ends at once.
