@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from datetime import timedelta
 
 import pytest
 
 from kube.api.core import Node, NodeCondition, Pod, PodSpec, Taint, Toleration
 from kube.api.tolerations import seconds_borne
+from kube.client.source import EtcdSources
 from kube.controller_manager.node_taints import (
     NOT_READY,
     UNREACHABLE,
@@ -20,6 +22,7 @@ from kube.controller_manager.node_taints import (
 )
 from kube.controller_manager.options import Options
 from kube.controller_manager.pod_gc import OUT_OF_SERVICE, surplus
+from tests.lagging import LaggingSources
 from tests.memory_api import MemoryApi
 from tests.objects import NOON, container, node, pod
 from tests.unit.controller_manager.conftest import controllers, events
@@ -260,3 +263,25 @@ async def test_pods_that_end_where_nobody_ends_them(api: MemoryApi) -> None:
     async with controllers(api, PODGC):
         await asyncio.sleep(1)
     assert [each.name for each in (await api.list(Pod)).items] == ["on"]
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("seed", range(3))
+async def test_only_pods_of_silent_nodes_go_though_the_view_is_late_and_the_manager_is_killed(
+    api: MemoryApi, seed: int
+) -> None:
+    rng = random.Random(seed)
+    for number in range(6):
+        await api.create(node(f"n{number}"))
+        await api.create(on(f"p{number}", f"n{number}"))
+    beating = asyncio.ensure_future(keep_alive(api, *[f"n{number}" for number in range(1, 6)]))
+    for _ in range(6):
+        sources = LaggingSources(EtcdSources(api.store), rng.randrange(99), lag=rng.choice([0.1, 1.0, 5.0]))
+        async with controllers(api, NODES, EVICTION, sources=sources):
+            await asyncio.sleep(rng.uniform(1, 100))
+        assert await tainted(api) <= 1
+    async with controllers(api, NODES, EVICTION):
+        await asyncio.sleep(100)
+    assert await living(api) == {f"p{number}" for number in range(1, 6)}
+    assert [await taints(api, f"n{number}") for number in range(1, 6)] == [set()] * 5
+    beating.cancel()

@@ -261,3 +261,34 @@ async def test_two_controllers_hand_over_a_pod_whose_labels_change(api: MemoryAp
         await asyncio.sleep(5)
         owners = [owner.name for each in await living(api) if (owner := each.metadata.controller())]
         assert sorted(owners) == ["db", "web", "web"]
+
+
+@pytest.mark.parametrize("lag", [0.0, 0.3, 3.0])
+async def test_a_hundred_none_and_a_hundred_again_and_never_one_too_many(api: MemoryApi, lag: float) -> None:
+    """Looked at after every single write, with a view that is late and cut off, and a manager that is killed."""
+    rng = random.Random(3)
+    alive: set[str] = set()
+    most = 0
+
+    def look(verb: str, model: type[Object], key: str) -> Exception | None:
+        nonlocal most
+        if model is Pod and verb == "create":
+            alive.add(key)
+        elif model is Pod and verb == "delete":
+            alive.discard(key)
+        most = max(most, len(alive))
+        return None
+
+    await api.create(rc("web", 0))
+    api.fail_after = look
+    async with MemoryNode(api, EtcdSources(api.store), bind=True).running():
+        for wanted in (100, 0, 100):
+            await scale(api, wanted)
+            for _ in range(3):
+                sources = LaggingSources(EtcdSources(api.store), rng.randrange(99), lag=lag, cut=200)
+                async with controllers(api, RC, sources=sources):
+                    await asyncio.sleep(rng.uniform(0.01, 0.2) + lag)
+            async with controllers(api, RC):
+                await settled(api, wanted)
+    assert writes(api, "create") == 200
+    assert most == 100

@@ -15,6 +15,7 @@ from kube.api.meta import Object
 from kube.client.events import EventRecorder
 from kube.client.informer import Informers
 from kube.client.source import EtcdSources
+from kube.scheduler import configuration
 from kube.scheduler.server import Parts, build
 from tests.memory_api import MemoryApi
 from tests.objects import node, pod
@@ -36,11 +37,11 @@ class Cluster:
 
 
 @contextlib.asynccontextmanager
-async def running(api: MemoryApi) -> AsyncIterator[Cluster]:
+async def running(api: MemoryApi, name: str = "default-scheduler") -> AsyncIterator[Cluster]:
     """A scheduler, started after whatever is in the API already."""
     informers = Informers(EtcdSources(api.store))
-    recorder = EventRecorder(api, "default-scheduler")
-    parts = build(api, informers, recorder, seed=1)
+    recorder = EventRecorder(api, name)
+    parts = build(api, informers, recorder, configuration.built_in(name), seed=1)
     tasks = [asyncio.ensure_future(informers.run()), asyncio.ensure_future(recorder.run())]
     await informers.synced()
     tasks.append(asyncio.ensure_future(parts.scheduler.run()))
@@ -241,3 +242,46 @@ async def test_a_node_that_goes_dark_gets_no_more_pods(api: MemoryApi) -> None:
             "0/1 nodes are available: 1 node(s) were not ready. "
             "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
         ]
+
+
+class Forgetful(MemoryApi):
+    """Says that it has bound the first pod, and has not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[str, float]] = []
+
+    async def bind(self, pod: Pod, node: str) -> None:
+        self.asked.append((pod.name, asyncio.get_running_loop().time()))
+        if len(self.asked) > 1:
+            await super().bind(pod, node)
+
+
+async def test_an_assumed_pod_whose_binding_never_shows_is_given_up_and_tried_again() -> None:
+    api = Forgetful()
+    await create(api, node("n", cpu="1"))
+    async with running(api) as cluster:
+        await create(api, pod("p", requests={"cpu": "1"}))
+        await settle(29)
+        assert cluster.parts.cache.node_of("default/p") == "n", "its room is taken meanwhile"
+        assert await cluster.pods() == {"p": ""}
+        await settle(5)
+        assert await cluster.pods() == {"p": "n"}
+    (_, first), (_, second) = api.asked
+    assert 30 <= second - first <= 32
+
+
+async def test_schedulers_of_several_names_work_side_by_side_each_on_its_own(api: MemoryApi) -> None:
+    await create(api, node("a"), node("b"))
+    async with running(api), running(api, "mine"), running(api, "theirs"):
+        for number, name in enumerate(("", "mine", "theirs", "nobody's") * 3):
+            asking = pod(f"p{number}-{name}")
+            asking.spec.schedulerName = name
+            await create(api, asking)
+        await settle(3)
+    waiting = [each.spec.schedulerName for each in (await api.list(Pod)).items if not each.spec.nodeName]
+    assert waiting == ["nobody's"] * 3
+    assert [verb for verb, _, _ in api.writes].count("bind") == 9, "nobody was in another's way"
+    told = [(e.source.component, e.involvedObject.name) for e in (await api.list(Event)).items]
+    assert len(told) == 9
+    assert all(name.endswith(f"-{'' if who == 'default-scheduler' else who}") for who, name in told)
