@@ -213,7 +213,7 @@ class ReplicationManager(Controller):
         """Create, until the outcome is known. The name is ours: if it exists then, it was this request that made it."""
         for pause in (*_RETRIES, None):
             try:
-                await self._client.create(pod)
+                await self._client.send(pod)
             except errors.AlreadyExists:
                 there = await self._client.get(Pod, pod.name, pod.namespace)
                 owner = there.metadata.controller()
@@ -268,7 +268,7 @@ class ReplicationManager(Controller):
 
 
 def pod_from_template(rc: ReplicationController, suffix: Sequence[str]) -> Pod:
-    """A pod of this controller, not yet created."""
+    """A pod of this controller, not yet created. Its spec is the template's own: to be written, not to be changed."""
     template = rc.spec.template
     assert template is not None, "the API server stores no replication controller without a template"
     base = f"{rc.name}-"
@@ -282,7 +282,7 @@ def pod_from_template(rc: ReplicationController, suffix: Sequence[str]) -> Pod:
             finalizers=list(template.metadata.finalizers),
             ownerReferences=[owner_reference(rc)],
         ),
-        spec=template.spec.clone(),
+        spec=template.spec,
     )
 
 
