@@ -228,14 +228,14 @@ class Client:
 
     async def bind(self, pod: core.Pod, node: str) -> None:
         """Give a pod to a node. Raises Conflict if it has one already, or is another pod of that name."""
-        binding = core.Binding.parse(
-            {
-                "metadata": {"name": pod.name, "namespace": pod.namespace, "uid": pod.metadata.uid},
-                "target": {"kind": "Node", "apiVersion": "v1", "name": node},
-            }
-        )
+        binding = {
+            "kind": "Binding",
+            "apiVersion": "v1",
+            "metadata": {"name": pod.name, "namespace": pod.namespace, "uid": pod.metadata.uid},
+            "target": {"kind": "Node", "apiVersion": "v1", "name": node},
+        }
         path = resources.PODS.path(pod.namespace, pod.name, "binding")
-        await self._request("POST", path, body=binding.to_json())
+        await self._request("POST", path, body=orjson.dumps(binding))
 
     async def create_token(self, account: str, namespace: str, request: TokenRequest) -> TokenRequest:
         """A token of a service account, in the answer's status."""
