@@ -121,8 +121,8 @@ _BOUND = re.compile(r"bound pod=(\S+) node=(\S+)")
 _MEANING = (
     ("scheduler.scheduler", "bound ", SCHEDULER, APISERVER),
     ("controller_manager.replication", "too ", MANAGER, APISERVER),
-    ("kubelet.pod_worker", "made a sandbox", KUBELET, DOCKER),
-    ("kubelet.pod_worker", "started a container", KUBELET, DOCKER),
+    ("kubelet.pod_actions", "made a sandbox", KUBELET, DOCKER),
+    ("kubelet.pod_actions", "started a container", KUBELET, DOCKER),
     ("kubelet.pod_worker", "nothing is left", KUBELET, DOCKER),
     ("proxy.kernel", "rules written", PROXY, PROXY),
     ("proxy.userspace", "rules written", PROXY, PROXY),

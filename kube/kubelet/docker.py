@@ -11,9 +11,7 @@ with Docker's own `stop`, which holds a connection for the whole grace period.
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
-import json
 import logging
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
@@ -21,22 +19,20 @@ from typing import Any
 
 import docker
 import requests
-from docker.utils import parse_repository_tag
 
 from kube.kubelet import docker_objects as objects
-from kube.kubelet.credentials import Credentials
 from kube.kubelet.docker_engine import (
     SOCKET,
     TIMEOUT,
     Engine,
     Stream,
     demultiplexed,
-    json_lines,
     lowest_oom_score_adj,
     open_stream,
     status,
 )
 from kube.kubelet.docker_events import Events
+from kube.kubelet.docker_images import PULL_SILENCE, DockerImages
 from kube.kubelet.docker_network import ensure_network
 from kube.kubelet.docker_process import DockerProcess, hijack
 from kube.kubelet.loopback import connect_to_loopback
@@ -50,26 +46,21 @@ from kube.kubelet.runtime import (
     ContainerStatus,
     EngineInfo,
     ExecResult,
-    Image,
-    ImageNotFound,
     NoSuchContainer,
     Process,
     RuntimeFailure,
     SandboxConfig,
     SandboxStatus,
     Usage,
-    full_image_name,
 )
 
 EXEC_OUTPUT = 1 << 20
 """Bytes of a command's output that are kept; what is beyond is read and dropped."""
-PULL_SILENCE = 60.0
-"""Seconds without progress after which a pull is given up: Kubernetes' --image-pull-progress-deadline."""
 
 log = logging.getLogger(__name__)
 
 
-class DockerRuntime:
+class DockerRuntime(DockerImages):
     """A Runtime on the Docker engine at a unix socket. One for each kubelet."""
 
     def __init__(
@@ -90,11 +81,10 @@ class DockerRuntime:
         self._node = node_name
         self._network, self._pod_cidr, self._bridge = network, pod_cidr, bridge
         self._masquerade = True
-        self._engine = Engine(socket, parallel=parallel, timeout=timeout)
+        super().__init__(Engine(socket, parallel=parallel, timeout=timeout), pull_silence)
         # By id: the state it was in, and what inspect said of it then, but for all that nobody asks for.
         self._inspected: dict[str, tuple[str, SandboxStatus | ContainerStatus]] = {}
         self._events = Events(self._engine, self._mine(), self._forget)
-        self._pull_silence = pull_silence
         self._log_options = {"max-size": str(log_size), "max-file": str(log_files)}
         self._score: int | None = None
         self._warned = False
@@ -387,43 +377,6 @@ class DockerRuntime:
                 if batch:
                     yield b"".join(batch)
 
-    # Images.
-
-    async def image(self, name: str) -> Image | None:
-        try:
-            return objects.image(await self._engine.call(lambda client: _inspect_image(client, name)))
-        except ImageNotFound:
-            return None
-
-    async def pull(self, name: str, credentials: Credentials | None = None) -> Image:
-        repository, tag = parse_repository_tag(full_image_name(name))
-        try:
-            stream = self._engine.stream(
-                lambda client: _pull(client, repository, tag, credentials), silence=self._pull_silence
-            )
-            async with contextlib.aclosing(stream) as batches:
-                async for batch in batches:
-                    for line in batch:
-                        if "error" in line:
-                            raise _pull_failure(line["error"])
-        except TimeoutError:
-            raise RuntimeFailure(f"no progress pulling {name} for {self._pull_silence:g} s", "ErrImagePull") from None
-        except RuntimeFailure as error:
-            if type(error) is RuntimeFailure and status(error):
-                raise _pull_failure(str(error)) from error
-            raise
-        image = await self.image(name)
-        if image is None:
-            raise ImageNotFound(f"{name} was pulled, but is not there", "ErrImagePull")
-        return image
-
-    async def list_images(self) -> list[Image]:
-        return [objects.image(item) for item in await self._engine.call(lambda client: client.images())]
-
-    async def remove_image(self, id: str) -> None:
-        with contextlib.suppress(ImageNotFound):
-            await self._engine.call(lambda client: _remove_image(client, id))
-
     async def root(self) -> str:
         return str((await self._engine.call(lambda client: client.info()))["DockerRootDir"])
 
@@ -457,22 +410,6 @@ def _remove(client: docker.APIClient, id: str) -> None:
             raise
 
 
-def _inspect_image(client: docker.APIClient, name: str) -> dict[str, Any]:
-    inspect: Any = client.inspect_image
-    inspected: dict[str, Any] = inspect(name)
-    return inspected
-
-
-def _remove_image(client: docker.APIClient, id: str) -> None:
-    # By force an image would go that a stopped container is of; without, one that has several names goes name by name.
-    remove: Any = client.remove_image
-    for name in objects.image(_inspect_image(client, id)).names:
-        with contextlib.suppress(docker.errors.ImageNotFound):  # the name before was its last
-            remove(name)
-    with contextlib.suppress(docker.errors.ImageNotFound):
-        remove(id)
-
-
 def _stats(client: docker.APIClient, id: str) -> dict[str, Any]:
     # Not the package's own: it makes the engine measure twice, for a second each.
     url = f"{client.base_url}/v{client.api_version}/containers/{id}/stats"
@@ -492,24 +429,3 @@ def _logs(client: docker.APIClient, id: str, params: dict[str, Any]) -> Stream[b
 
 def _exec(client: docker.APIClient, id: str) -> Stream[bytes]:
     return open_stream(client, "POST", f"/exec/{id}/start", demultiplexed, json={"Detach": False, "Tty": False})
-
-
-def _pull(
-    client: docker.APIClient, repository: str, tag: str | None, credentials: Credentials | None
-) -> Stream[dict[str, Any]]:
-    headers = {}
-    if credentials is not None:
-        user = {
-            "username": credentials.username,
-            "password": credentials.password,
-            "serveraddress": credentials.registry,
-        }
-        headers["X-Registry-Auth"] = base64.urlsafe_b64encode(json.dumps(user).encode()).decode()
-    params = {"fromImage": repository, "tag": tag}
-    return open_stream(client, "POST", "/images/create", json_lines, params=params, headers=headers)
-
-
-def _pull_failure(words: str) -> RuntimeFailure:
-    missing = ("not found", "manifest unknown", "does not exist", "access denied")
-    kind = ImageNotFound if any(word in words.lower() for word in missing) else RuntimeFailure
-    return kind(words, "ErrImagePull")

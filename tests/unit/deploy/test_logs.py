@@ -10,14 +10,14 @@ from deploy.compose.logs import Line, read, seconds
 from kube.daemon import JSONFormatter, TextFormatter
 
 RECORD = logging.makeLogRecord(
-    {"name": "kube.kubelet.pod_worker", "levelno": logging.INFO, "levelname": "INFO", "msg": "started a container",
+    {"name": "kube.kubelet.pod_actions", "levelno": logging.INFO, "levelname": "INFO", "msg": "started a container",
      "created": 100.25, "pod": "default/web", "attempt": 0}
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("formatter", [TextFormatter(), JSONFormatter()], ids=["text", "json"])
 def test_both_forms_say_the_same(formatter: logging.Formatter) -> None:
-    expected = Line(100.25, "kubelet.pod_worker", "started a container pod=default/web attempt=0")
+    expected = Line(100.25, "kubelet.pod_actions", "started a container pod=default/web attempt=0")
     assert list(read([formatter.format(RECORD)])) == [expected]
 
 
