@@ -73,6 +73,13 @@ class Namespace:
         finally:
             os.close(own)
 
+    def listens(self, port: int) -> bool:
+        """Whether somebody takes TCP connections at a port of its loopback."""
+        with self.inside():
+            sock = socket.socket()
+        with sock:
+            return sock.connect_ex(("127.0.0.1", port)) == 0
+
     def socket(self, kind: int = socket.SOCK_STREAM, family: int = socket.AF_INET, proto: int = 0) -> socket.socket:
         with self.inside():
             made = socket.socket(family, kind, proto)
@@ -132,9 +139,13 @@ class Network:
 
     def start(self, *command: str, log: str) -> subprocess.Popen[bytes]:
         """Start a process on the node."""
+        return self.start_in(self.node, *command, log=log)
+
+    def start_in(self, where: Namespace, *command: str, log: str = "others.log") -> subprocess.Popen[bytes]:
+        """Start a process in a namespace."""
         with (self._directory / log).open("ab") as output:
             process = subprocess.Popen(
-                ["ip", "netns", "exec", self.node.name, *command],  # it execs: the pid is the command's own
+                ["ip", "netns", "exec", where.name, *command],  # it execs: the pid is the command's own
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=self._environment,
             )  # fmt: skip
         self._processes.append(process)

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
+import socket
 from collections.abc import Iterator
 
 import pytest
 
 from tests.integration.proxy.network import Network, wait_for
-from tests.integration.proxy.test_service_traffic import HTTP, TARGET, Connection, ask, ask_udp, assert_refused
+from tests.integration.proxy.test_service_traffic import (
+    HTTP,
+    TARGET,
+    Connection,
+    ask,
+    ask_udp,
+    assert_refused,
+    requests,
+)
 
 DNS = {"name": "dns", "protocol": "UDP", "port": 53}
 DNS_TARGET = {"name": "dns", "protocol": "UDP", "port": 80}
@@ -40,6 +50,58 @@ async def test_a_killed_proxy_leaves_its_rules_and_takes_up_its_ports_again(netw
     assert await ask(network.client, WEB) in "abc"
     assert await ask(network.node, WEB) in "abc"
     assert await ask_udp(network.client, WEB) in "abc"
+
+
+@pytest.mark.modes("iptables")
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
+async def test_a_restart_interrupts_no_traffic(network: Network, by: signal.Signals) -> None:
+    with await Connection.open(network.client, WEB) as connection:
+        async with requests(network.client, WEB) as load:
+            await load.answered()
+            await asyncio.to_thread(network.stop, network.proxy, by)
+            await load.answered()
+            await asyncio.to_thread(network.start_proxy)
+            await load.answered()
+        assert (await connection.ask("still")).endswith(" still")
+    assert not load.failed, f"{len(load.failed)} of {load.count}: {load.failed[:3]}"
+
+
+CHAINS_OF = {
+    "iptables": ("KUBE-SVC-", "KUBE-IP-", "KUBE-MARK-MASQ", "KUBE-POSTROUTING", "KUBE-HAIRPIN", "KUBE-FORWARD"),
+    "userspace": ("KUBE-PORTALS-", "KUBE-NODEPORT-"),
+}
+
+
+async def test_the_mode_is_changed_by_a_restart_and_nothing_of_the_other_is_left(network: Network) -> None:
+    loop, first = asyncio.get_running_loop(), network.mode
+    other = "userspace" if first == "iptables" else "iptables"
+    before = network.rules()
+    with network.client.socket(socket.SOCK_DGRAM) as udp:
+        udp.connect((WEB, 53))
+
+        async def datagram() -> str:
+            udp.send(b"?")
+            return (await asyncio.wait_for(loop.sock_recv(udp, 65535), 10)).decode().split(" ")[0]
+
+        for last, mode in ((first, other), (other, first)):
+            assert await datagram() in "abc"
+            with await Connection.open(network.client, WEB) as connection:
+                async with requests(network.client, WEB) as load:
+                    await load.answered()
+                    await asyncio.to_thread(network.stop, network.proxy, signal.SIGTERM)
+                    network.mode = mode
+                    await asyncio.to_thread(network.start_proxy)
+                    await load.answered()
+                if last == "iptables":
+                    # Its rules serve until those of the other take their place. (Userspace takes its listeners along.)
+                    assert not load.failed, f"{len(load.failed)} of {load.count}: {load.failed[:3]}"
+                    assert (await connection.ask("still")).endswith(" still")
+            assert not [chain for chain in CHAINS_OF[last] if chain in network.rules()]
+            assert await datagram() in "abc", "a flow from before finds its new way"
+            assert await ask(network.node, WEB) in "abc"
+            await assert_refused(ask(network.client, "10.96.77.77"))
+    if first == "iptables":
+        assert network.rules() == before
 
 
 async def test_a_stopped_proxy_ends_well_and_leaves_its_rules(network: Network) -> None:
