@@ -119,7 +119,7 @@ def plain(directory: Path, port: int, body: Path, *tls: Path) -> Server:
 def request(method: str, url: str, body: Any = None) -> bytes:
     """The answer to a request. Raises Failed."""
     data = None if body is None else json.dumps(body).encode()
-    headers = {"Content-Type": "application/json"}
+    headers = {"Content-Type": "application/merge-patch+json" if method == "PATCH" else "application/json"}
     try:
         with urllib.request.urlopen(urllib.request.Request(url, data, headers, method=method), timeout=60) as answer:
             return bytes(answer.read())

@@ -292,3 +292,25 @@ async def test_a_hundred_none_and_a_hundred_again_and_never_one_too_many(api: Me
                 await settled(api, wanted)
     assert writes(api, "create") == 200
     assert most == 100
+
+
+async def test_a_hundred_pods_are_handed_over_by_their_labels_and_none_is_made_or_deleted(api: MemoryApi) -> None:
+    old = await api.create(rc("old", 100))
+    for number in range(100):
+        await api.create(pod(f"old-{number:03}", owner=old, labels={"app": "old"}))
+    before = {each.metadata.uid for each in await living(api)}
+    async with controllers(api, RC, "garbagecollector"):
+        await settled(api, 100, "old")
+        await api.delete(ReplicationController, "old", "default", propagation="Orphan")
+
+        async def gone() -> bool:
+            return not (await api.list(ReplicationController)).items
+
+        await until(gone)
+        for each in await living(api):
+            await api.patch(Pod, each.name, "default", {"metadata": {"labels": {"app": "new"}}})
+        new = await api.create(rc("new", 100))
+        await settled(api, 100, "new")
+    assert {each.metadata.uid for each in await living(api)} == before
+    assert all(each.metadata.ownerReferences == [owner_reference(new)] for each in await living(api))
+    assert (writes(api, "create"), writes(api, "delete"), writes(api, "remove")) == (100, 0, 0)
