@@ -16,6 +16,7 @@ from kube.controller_manager.replicas import selector
 BY_LABEL = "label"
 BY_SELECTOR = "selector"
 BY_CONTROLLER = "controller"
+ORPHANS_BY_LABEL = "label, without a controller"
 BY_NODE = "node"
 
 
@@ -24,6 +25,7 @@ def install(informers: Informers) -> None:
     pods = informers.of(Pod)
     pods.add_index(BY_LABEL, lambda pod: label_keys(pod.namespace, pod.metadata.labels))
     pods.add_index(BY_CONTROLLER, _controller)
+    pods.add_index(ORPHANS_BY_LABEL, lambda p: [] if _controller(p) else label_keys(p.namespace, p.metadata.labels))
     pods.add_index(BY_NODE, lambda pod: [pod.spec.nodeName] if pod.spec.nodeName else [])
     informers.of(Service).add_index(BY_SELECTOR, lambda s: selector_keys(s.namespace, s.spec.selector))
     informers.of(ReplicationController).add_index(BY_SELECTOR, lambda rc: selector_keys(rc.namespace, selector(rc)))
@@ -39,10 +41,12 @@ def selector_keys(namespace: str, labels: Mapping[str, str]) -> list[str]:
     return label_keys(namespace, dict([min(labels.items())])) if labels else []
 
 
-def selected_pods(pods: Informer[Pod], namespace: str, labels: Mapping[str, str]) -> Iterator[Pod]:
-    """The pods that a selector selects."""
+def selected_pods(
+    pods: Informer[Pod], namespace: str, labels: Mapping[str, str], index: str = BY_LABEL
+) -> Iterator[Pod]:
+    """The pods that a selector selects; with `ORPHANS_BY_LABEL`, those without a controller."""
     for key in selector_keys(namespace, labels):
-        for pod in pods.indexed(BY_LABEL, key):
+        for pod in pods.indexed(index, key):
             if labels.items() <= pod.metadata.labels.items():
                 yield pod
 

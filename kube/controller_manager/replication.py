@@ -20,7 +20,7 @@ from kube.client.informer import Informers
 from kube.client.rest import Client
 from kube.controller_manager.controller import Controller
 from kube.controller_manager.expectations import Expectations
-from kube.controller_manager.indexes import BY_CONTROLLER, BY_SELECTOR, label_keys, selected_pods
+from kube.controller_manager.indexes import BY_CONTROLLER, BY_SELECTOR, ORPHANS_BY_LABEL, label_keys, selected_pods
 from kube.controller_manager.ownership import set_owners
 from kube.controller_manager.pod import active
 from kube.controller_manager.replicas import (
@@ -91,7 +91,11 @@ class ReplicationManager(Controller):
         assert rc is not None
         if old is not None and (new is None or new.metadata.uid != old.metadata.uid):
             self.expectations.forget(old.key)
-        self.queue.add(rc.key)
+        if old is not None and new is not None and old.metadata.generation == new.metadata.generation:
+            # Our own status comes back, most of the time, while more of its pods change.
+            self.queue.add_after(rc.key, GATHER)
+        else:
+            self.queue.add(rc.key)
 
     def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
         if old is not None and new is not None and old.metadata.uid != new.metadata.uid:
@@ -138,11 +142,8 @@ class ReplicationManager(Controller):
     def _candidates(self, rc: ReplicationController) -> list[Pod]:
         """The pods it owns, and those without a controller that it selects."""
         owned = self._pods.indexed(BY_CONTROLLER, rc.metadata.uid)
-        orphans = [
-            pod
-            for pod in selected_pods(self._pods, rc.namespace, selector(rc))
-            if pod.metadata.controller() is None and active(pod)
-        ]
+        found = selected_pods(self._pods, rc.namespace, selector(rc), ORPHANS_BY_LABEL)
+        orphans = [pod for pod in found if active(pod)]
         return [pod for pod in owned if pod.namespace == rc.namespace] + orphans
 
     def _look_again(self, rc: ReplicationController) -> None:
