@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 WINDOW = 10_000
 """Changes kept for each resource: what a watcher may lag behind, or a client resume from."""
 
+MOST = 1000
+"""Changes that are read at once."""
+
 PROGRESS_KEY = f"{keys.ROOT}progress"
 """Written when the store's revision moved for a reason outside /registry and no event will tell."""
 
@@ -204,8 +207,8 @@ class ResourceCache:
         """The cursor behind the newest change."""
         return self._dropped + len(self._window)
 
-    def read(self, cursor: int, most: int = 1000) -> list[Change]:
-        """The changes from a cursor on. Raises Lagging."""
+    def read(self, cursor: int, most: int = MOST) -> list[Change]:
+        """The changes from a cursor on, at most so many. Raises Lagging."""
         start = cursor - self._dropped
         if start < 0:
             raise Lagging

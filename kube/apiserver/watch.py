@@ -15,7 +15,7 @@ import orjson
 from kube.api import errors
 from kube.api.resources import Resource
 from kube.apiserver import metrics
-from kube.apiserver.cache import Cache, Change, Entry, Lagging, Match, event_line
+from kube.apiserver.cache import MOST, Cache, Change, Entry, Lagging, Match, event_line
 from kube.apiserver.replay import reach_back
 from kube.store import keys
 
@@ -157,11 +157,12 @@ async def _stream(
         if lines:
             sent.inc(len(lines))
             yield b"".join(lines)
+        if len(changes) == MOST:
             # Other tasks' turn, however much there is to send.
             await asyncio.sleep(0)
             continue
-        if changes:
-            continue
+        if objects.end() > cursor or stopping.is_set():
+            continue  # it came while the client was waited for
         now = loop.time()
         if now >= end:
             break
