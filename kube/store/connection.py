@@ -74,6 +74,8 @@ class Member:
         self._tls = tls
         self._timeout = timeout
         self._wire: Wire | None = None
+        self._wires: set[Wire] = set()
+        """That one, and those that carry their last calls."""
         self._heads: dict[str, bytes] = {}
         self.failure = ""
         """Why it could not be connected, when that was last tried."""
@@ -103,6 +105,8 @@ class Member:
     async def _connected(self) -> Wire:
         host, port, _ = self._endpoint
         _, wire = await asyncio.get_running_loop().create_connection(Wire, host, port, ssl=self._tls)
+        self._wires.add(wire)
+        wire.lost.add_done_callback(lambda _: self._wires.discard(wire))
         try:
             await wire.settled
         except BaseException:
@@ -134,10 +138,12 @@ class Member:
             self._heads[method.path] = head
         return head
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Break every call, and disconnect."""
-        if self._wire is not None:
-            self._wire.close()
+        wires = list(self._wires)
+        for wire in wires:
+            wire.close()
+        await asyncio.gather(*(wire.lost for wire in wires))
 
 
 class Connection:
@@ -215,6 +221,7 @@ class Connection:
         finally:
             for task in waiting:
                 task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
         self._current = next(member for task, member in waiting.items() if task in done)
         return self._current
 
@@ -251,9 +258,9 @@ class Connection:
             self._connecting.cancel()
             await asyncio.wait([self._connecting])
         for member in self._members:
-            member.close()
+            await member.close()
         self._current = None
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # for a connection that was being made
 
 
 def _tls(ca: str, cert: str, key: str) -> ssl.SSLContext:

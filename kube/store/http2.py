@@ -64,6 +64,8 @@ class Wire(asyncio.Protocol):
         self.settled: asyncio.Future[None] = self._loop.create_future()
         """Done when each side knows what the other allows: it is usable."""
         self.usable = False
+        self.lost: asyncio.Future[None] = self._loop.create_future()
+        """Done when it is disconnected."""
         self._transport: asyncio.Transport
         self._calls: dict[int, Call] = {}
         self._next = 1
@@ -83,7 +85,7 @@ class Wire(asyncio.Protocol):
         self._due = 0
         self._out: list[bytes] = []
         """Frames of this turn of the event loop: they are sent together, as a write costs as much as a call."""
-        self._lost = "the connection was lost"
+        self._why = "the connection was lost"
         self._heard = 0.0
         self._timer: asyncio.TimerHandle
 
@@ -131,7 +133,7 @@ class Wire(asyncio.Protocol):
     def close(self, why: str = "the connection is closed") -> None:
         """Disconnect. Open calls fail."""
         self.usable = False
-        self._lost = why
+        self._why = why
         self._transport.abort()
 
     def _expire(self, call: Call) -> None:
@@ -146,7 +148,7 @@ class Wire(asyncio.Protocol):
 
     def _start(self, call: Call, head: bytes, message: bytes) -> None:
         if not self.usable:
-            raise CallFailed(Status.UNAVAILABLE, self._lost)
+            raise CallFailed(Status.UNAVAILABLE, self._why)
         call.number = number = self._next
         call.window = self._stream_window
         self._calls[number] = call
@@ -209,12 +211,13 @@ class Wire(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.usable = False
         self._timer.cancel()
-        why = f"{self._lost}: {exc}" if exc else self._lost
+        why = f"{self._why}: {exc}" if exc else self._why
         calls, self._calls = self._calls, {}
         for call in calls.values():
             call.ended(CallFailed(Status.UNAVAILABLE, why))
         if not self.settled.done():
             self.settled.set_exception(ConnectionError(why))
+        self.lost.set_result(None)
 
     def _keep_alive(self) -> None:
         silent = self._loop.time() - self._heard
@@ -348,11 +351,11 @@ class Wire(asyncio.Protocol):
 
     def _take_goaway(self, payload: bytes) -> None:
         last, code = struct.unpack_from(">LL", payload)
-        self._lost = f"the server is going away (HTTP/2's error {code}{payload[8:].decode('latin-1') and ': '}" \
+        self._why = f"the server is going away (HTTP/2's error {code}{payload[8:].decode('latin-1') and ': '}" \
                      f"{payload[8:].decode('latin-1')})"  # fmt: skip
         self.usable = False
         for call in [call for number, call in self._calls.items() if number > last & LAST_STREAM]:
-            self.end(call, CallFailed(Status.UNAVAILABLE, self._lost))
+            self.end(call, CallFailed(Status.UNAVAILABLE, self._why))
         if not self._calls:
             self._transport.abort()
 
