@@ -49,7 +49,7 @@ def check_fields(
     if level not in ("Strict", "Warn"):
         found = [errors.not_supported("fieldValidation", level, ["Ignore", "Strict", "Warn"])]
         raise errors.invalid_object("CreateOptions", "", found, "meta.k8s.io")
-    repeated, of_yaml = _repeated(request) if of_body else ([], False)
+    repeated, of_yaml = _repeated(request, data) if of_body else ([], False)
     if level == "Strict":
         lines = ["yaml: unmarshal errors:\n  " + "\n  ".join(repeated)] if of_yaml and repeated else repeated
         decode.decode(model, data, strict=True, repeated=lines)
@@ -57,12 +57,13 @@ def check_fields(
     warnings += [f'unknown field "{path}"' for path in decode.unknown_fields(model, data)]
 
 
-def _repeated(request: Request) -> tuple[list[str], bool]:
+def _repeated(request: Request, data: dict[str, Any]) -> tuple[list[str], bool]:
     """The keys that a body holds twice, as they are told of, and whether it is YAML."""
     if request.content_type == protobuf.MEDIA_TYPE:
         return [], False
     if request.content_type in ("", "application/json") or request.body.lstrip()[:1] in b"{[":
-        return in_json(request.body), False
+        # Without nulls, which are left out, the data are all that the decoder made of it.
+        return in_json(request.body, None if b"null" in request.body else data), False
     return in_yaml(request.body), True
 
 

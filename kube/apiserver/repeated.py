@@ -14,10 +14,13 @@ import orjson
 import yaml
 
 
-def in_json(body: bytes) -> list[str]:
-    """Of a body that is valid JSON: `duplicate field "<path>"`, in the order of the document."""
+def in_json(body: bytes, content: object = None) -> list[str]:
+    """Of a body that is valid JSON: `duplicate field "<path>"`, in the order of the document.
+
+    `content`: what a decoder made of it, if somebody has that.
+    """
     # Whatever was dropped had quotes about its name.
-    if body.count(b'"') <= orjson.dumps(orjson.loads(body)).count(b'"'):
+    if body.count(b'"') <= orjson.dumps(content or orjson.loads(body)).count(b'"'):
         return []
     try:
         return list(dict.fromkeys(_walk(json.loads(body, object_pairs_hook=_Pairs), "")))

@@ -180,7 +180,7 @@ class Verbs:
                 strategy.allocate(candidate, None, taken)
             _raise_invalid(resource, candidate, strategy.validate(candidate))
             if author is not None:
-                managedfields.record(candidate, None, author, now())
+                managedfields.record(candidate, None, author, meta.creationTimestamp)
             if dry_run:
                 await self.cache.fresh()  # no transaction will tell whether the cache was right
             quota = await self._quotas.charge(resource, namespace, candidate, newer)
