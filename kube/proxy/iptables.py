@@ -70,6 +70,8 @@ class Iptables:
         steps = [
             tables.transactions(found.get(table.name, Table(table.name)), table, ours, self._most) for table in wanted
         ]
+        for table, step in zip(wanted, steps, strict=True):
+            metrics.RULES_LAST.labels(table.name).set(sum(text.count("\n-A ") for text in step))
         if not any(steps):
             return False
         self._known = None  # until it is certain

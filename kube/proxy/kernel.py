@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from kube.proxy import chains, rules
+from kube.proxy import chains, metrics, rules
 from kube.proxy.health import HealthChecks
 from kube.proxy.iptables import Flow, Iptables
 from kube.proxy.node import NodeNetwork
@@ -97,10 +97,26 @@ class KernelMode:
         stale = {flow for name in changed for flow in stale_flows(before.get(name), udp.get(name))}
         await self._iptables.forget_flows(sorted(stale))
         self._written = udp
+        for policy, without in lacking(self._routes.values()).items():
+            metrics.NO_LOCAL_ENDPOINTS.labels(policy).set(len(without))
         await self._health.update(self._routes.values())
 
     def close(self) -> None:
         """The rules stay, and so does the traffic."""
+
+
+def lacking(routed: Iterable[Route]) -> dict[str, set[tuple[str, str]]]:
+    """The services with a traffic policy Local that have endpoints, but none on this node; by policy."""
+    found: dict[str, set[tuple[str, str]]] = {"internal": set(), "external": set()}
+    for each in routed:
+        if each.local or not each.has_backends:
+            continue
+        name = each.service.name[:2]
+        if each.service.internal_local:
+            found["internal"].add(name)
+        if each.service.external_local and each.service.external:
+            found["external"].add(name)
+    return found
 
 
 def stale_flows(before: Route | None, now: Route | None) -> Iterator[Flow]:

@@ -58,11 +58,17 @@ class Portal:
 
 
 def userspace(
-    portals: Iterable[Portal], service_range: IPv4Network, bind_address: IPv4Address = ANY_ADDRESS
+    portals: Iterable[Portal],
+    service_range: IPv4Network,
+    bind_address: IPv4Address = ANY_ADDRESS,
+    node_port_addresses: Sequence[str] = (),
 ) -> tuple[Table, ...]:
-    """The tables of the mode `userspace`, in the order in which they are to be written."""
+    """The tables of the mode `userspace`, in the order in which they are to be written.
+
+    `node_port_addresses`: networks on whose addresses node ports are served; none: on all of the node's.
+    """
     portals = sorted(portals, key=lambda portal: (portal.service.name, portal.service.port))
-    return _filter(portals, service_range), _nat(portals, bind_address)
+    return _filter(portals, service_range), _nat(portals, bind_address, node_port_addresses)
 
 
 def redirects(tables: Iterable[Table]) -> dict[Address, int]:
@@ -75,7 +81,7 @@ def redirects(tables: Iterable[Table]) -> dict[Address, int]:
     return found
 
 
-def _nat(portals: Sequence[Portal], bind_address: IPv4Address) -> Table:
+def _nat(portals: Sequence[Portal], bind_address: IPv4Address, node_port_addresses: Sequence[str]) -> Table:
     served = [portal for portal in portals if portal.has_backends and portal.local_port]
     portal_rules = tuple(rule for portal in served for rule in _redirects(portal, bind_address))
     node_port_rules = tuple(
@@ -85,6 +91,8 @@ def _nat(portals: Sequence[Portal], bind_address: IPv4Address) -> Table:
     )
     portals_comment = '-m comment --comment "kubernetes service portals"'
     node_ports_comment = f'-m comment --comment "kubernetes service node ports" {_LOCAL}'
+    # An address in such a network need not be one of the node's.
+    to_node = [f"-d {network} {node_ports_comment}" for network in node_port_addresses] or [node_ports_comment]
     return Table(
         "nat",
         {
@@ -96,11 +104,11 @@ def _nat(portals: Sequence[Portal], bind_address: IPv4Address) -> Table:
         {
             "PREROUTING": (
                 f"{portals_comment} -j {PORTALS_CONTAINER}",
-                f"{node_ports_comment} -j {NODEPORT_CONTAINER}",
+                *(f"{each} -j {NODEPORT_CONTAINER}" for each in to_node),
             ),
             "OUTPUT": (
                 f"{portals_comment} -j {PORTALS_HOST}",
-                f"{node_ports_comment} -j {NODEPORT_HOST}",
+                *(f"{each} -j {NODEPORT_HOST}" for each in to_node),
             ),
         },
     )

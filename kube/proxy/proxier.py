@@ -109,10 +109,12 @@ class Proxier:
 
     def _service_changed(self, old: lean.Service | None, new: lean.Service | None) -> None:
         metrics.SERVICE_CHANGES.inc()
+        metrics.SERVICES_PENDING.inc()
         self._changed(new or old)
 
     def _endpoints_changed(self, old: lean.Endpoints | None, new: lean.Endpoints | None) -> None:
         metrics.ENDPOINTS_CHANGES.inc()
+        metrics.ENDPOINTS_PENDING.inc()
         self._changed(new or old)
         if new is not None and self._synced_at is not None:
             self._triggers += _moment(new.metadata.annotations.get(lean.LAST_CHANGE, ""))
@@ -124,7 +126,10 @@ class Proxier:
         self._wake.set()
 
     async def _sync(self, resync: bool) -> None:
-        with metrics.SYNC_SECONDS.time():
+        kind = metrics.FULL_SYNC_SECONDS if resync else metrics.PARTIAL_SYNC_SECONDS
+        with metrics.SYNC_SECONDS.time(), kind.time():
+            metrics.SERVICES_PENDING.set(0)
+            metrics.ENDPOINTS_PENDING.set(0)
             triggers, self._triggers = self._triggers, []
             await self._mode.sync(resync=resync)
         metrics.LAST_SYNC.set_to_current_time()

@@ -93,6 +93,7 @@ def mode(options: Options, services: Services, iptables: Iptables, health: Healt
             bind_address=options.bind_address,
             port_range=options.proxy_port_range,
             udp_timeout=options.udp_timeout,
+            node_port_addresses=options.nodeport_addresses,
         )
     settings = rules.Settings(
         service_range=options.service_cluster_ip_range,

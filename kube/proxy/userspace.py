@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 import logging
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
 
 from kube.proxy import portals
@@ -133,6 +133,7 @@ class UserspaceMode:
         bind_address: IPv4Address = portals.ANY_ADDRESS,
         port_range: range | None = None,
         udp_timeout: float = DEFAULT_UDP_TIMEOUT,
+        node_port_addresses: Sequence[str] = (),
     ) -> None:
         self.services = services
         self._iptables = iptables
@@ -142,6 +143,7 @@ class UserspaceMode:
         )
         self._service_range = service_range
         self._bind_address = bind_address
+        self._node_port_addresses = tuple(node_port_addresses)
         self._redirects: dict[Address, int] = {}
         """What the kernel redirects where, as far as we know."""
 
@@ -159,7 +161,7 @@ class UserspaceMode:
         """What the kernel is to have. `local_port`: where each service is listened for, if not where it is."""
         local_port = local_port or self._listeners.local_port
         plan = [Portal(port, local_port(port), self._has_backends(port)) for port in self.services.all()]
-        return portals.userspace(plan, self._service_range, self._bind_address)
+        return portals.userspace(plan, self._service_range, self._bind_address, self._node_port_addresses)
 
     async def sync(self, *, resync: bool) -> None:
         if resync:

@@ -206,10 +206,15 @@ async def test_its_metrics_have_upstreams_names(network: Network) -> None:
     metrics = network.healthz("/metrics")
     for name in (
         "kubeproxy_sync_proxy_rules_duration_seconds_count",
+        "kubeproxy_sync_full_proxy_rules_duration_seconds_count",
+        "kubeproxy_sync_partial_proxy_rules_duration_seconds_count",
         "kubeproxy_sync_proxy_rules_last_timestamp_seconds",
         "kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds",
         "kubeproxy_sync_proxy_rules_iptables_restore_failures_total",
         'kubeproxy_sync_proxy_rules_iptables_total{table="nat"}',
+        'kubeproxy_sync_proxy_rules_iptables_last{table="nat"}',
+        "kubeproxy_sync_proxy_rules_service_changes_pending",
+        "kubeproxy_sync_proxy_rules_endpoint_changes_pending",
         "kubeproxy_sync_proxy_rules_service_changes_total",
         "kubeproxy_sync_proxy_rules_endpoint_changes_total",
         "kubeproxy_network_programming_duration_seconds_count",

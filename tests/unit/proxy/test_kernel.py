@@ -13,7 +13,7 @@ from kube.proxy.chains import ours
 from kube.proxy.explain import explain
 from kube.proxy.health import Asked, HealthChecks
 from kube.proxy.iptables import Flow
-from kube.proxy.kernel import stale_flows
+from kube.proxy.kernel import lacking, stale_flows
 from kube.proxy.routes import Route, route
 from kube.proxy.rules import Settings
 from kube.proxy.services import Backend, Endpoint, ServicePort, ServicePortName
@@ -70,6 +70,22 @@ async def test_a_load_balancer_is_told(count: int, healthy: bool, status: int, u
         }
     finally:
         await checks.close()
+
+
+def test_services_are_counted_that_lack_a_backend_here() -> None:
+    def routed(name: str, node: str, **policies: bool) -> Route:
+        web = ServicePort(ServicePortName("default", name, "http"), "10.96.0.9", 80, node_port=30080, **policies)  # type: ignore[arg-type]
+        return route(web, [Endpoint(Backend("10.244.0.1", 80), node)] if node else [], "here")
+
+    assert lacking(
+        [
+            routed("both", "there", internal_local=True, external_local=True),
+            routed("external", "there", external_local=True),
+            routed("here", "here", internal_local=True, external_local=True),
+            routed("cluster", "there"),
+            routed("empty", "", internal_local=True),
+        ]
+    ) == {"internal": {("default", "both")}, "external": {("default", "both"), ("default", "external")}}
 
 
 # Very many chains

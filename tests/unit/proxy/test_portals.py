@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from kube.proxy import chains, portals, tables
 from kube.proxy.portals import Portal
 from kube.proxy.services import ServicePort, ServicePortName
 from kube.proxy.tables import Table, target
+from kube.proxy.walker import Packet, walk
 
 RANGE = IPv4Network("10.96.0.0/16")
 GOLDEN = Path(__file__).parent / "golden/userspace"
@@ -34,6 +36,9 @@ CASES = {
     "node-port-and-external-address": portals.userspace([Portal(SHOP, 40004, True)], RANGE),
     "node-port-and-external-address-no-backends": portals.userspace([Portal(SHOP, 0, False)], RANGE),
     "cluster-ip-outside-the-range-no-backends": portals.userspace([Portal(WEB, 0, False)], IPv4Network("10.97.0.0/16")),
+    "node-port-addresses": portals.userspace(
+        [Portal(SHOP, 40004, True)], RANGE, node_port_addresses=("198.51.100.0/24", "127.0.0.0/8")
+    ),
     "bind-address": portals.userspace([Portal(SHOP, 40004, True)], RANGE, IPv4Address("192.0.2.1")),
 }
 
@@ -56,6 +61,47 @@ def test_a_restarted_proxy_finds_where_services_were_redirected_to() -> None:
         ("", "TCP", 30443): 40004,
     }
     assert portals.redirects(CASES["bind-address"])["10.96.7.7", "TCP", 443] == 40004
+
+
+NODE_IP, OTHER_NODE_IP = "198.51.100.10", "203.0.113.10"
+POD, NODE, OUTSIDE = "10.244.0.99", "127.0.0.1", "192.0.2.1"
+SERVED = portals.userspace([Portal(SHOP, 40004, True), Portal(DNS, 40002, True)], RANGE)
+CHOSEN = portals.userspace([Portal(SHOP, 40004, True)], RANGE, node_port_addresses=("198.51.100.0/24",))
+
+
+@pytest.mark.parametrize("source", [POD, NODE, OUTSIDE])
+@pytest.mark.parametrize(
+    ("wanted", "ip", "port", "protocol", "expected"),
+    [
+        pytest.param(SERVED, "10.96.7.7", 443, "tcp", 40004, id="cluster IP"),
+        pytest.param(SERVED, "10.96.0.10", 53, "udp", 40002, id="UDP"),
+        pytest.param(SERVED, "10.96.0.10", 53, "tcp", "REJECT", id="of another protocol"),
+        pytest.param(SERVED, "198.51.100.7", 443, "tcp", 40004, id="external address"),
+        pytest.param(SERVED, NODE_IP, 30443, "tcp", 40004, id="node port"),
+        pytest.param(SERVED, OTHER_NODE_IP, 30443, "tcp", 40004, id="node port at another address of the node"),
+        pytest.param(CHOSEN, NODE_IP, 30443, "tcp", 40004, id="node port at a chosen address"),
+        pytest.param(CHOSEN, OTHER_NODE_IP, 30443, "tcp", "POLICY", id="node port at one that was not chosen"),
+        pytest.param(SERVED, "10.96.7.7", 80, "tcp", "REJECT", id="another port"),
+        pytest.param(SERVED, "10.96.77.77", 443, "tcp", "REJECT", id="an address that no service holds"),
+        pytest.param(CASES["no-backends"], "10.96.0.9", 80, "tcp", "REJECT", id="no backends"),
+        pytest.param(
+            CASES["node-port-and-external-address-no-backends"], NODE_IP, 30443, "tcp", "REJECT",
+            id="no backends: node port",
+        ),
+        pytest.param(
+            CASES["node-port-and-external-address-no-backends"], "198.51.100.7", 443, "tcp", "REJECT",
+            id="no backends: external address",
+        ),
+    ],
+)  # fmt: skip
+def test_traffic_goes(
+    wanted: Sequence[Table], source: str, ip: str, port: int, protocol: str, expected: int | str
+) -> None:
+    (outcome,) = walk(wanted, Packet(source, ip, port, protocol, frozenset({NODE_IP, OTHER_NODE_IP})))
+    if isinstance(expected, str):
+        assert (outcome.verdict, outcome.packet.rewritten) == (expected, False)
+    else:
+        assert (outcome.verdict, outcome.packet.port, outcome.packet.rewritten) == ("POLICY", expected, True)
 
 
 @st.composite
