@@ -121,7 +121,7 @@ def node_status(
 ) -> NodeStatus:
     """The status of the node. `problem`: why it is not ready; conditions of others are kept."""
     machine = facts.machine
-    status = previous.model_copy(deep=True)
+    status = previous.model_copy()  # of which parts are replaced, and none is changed
     status.capacity = {**status.capacity, **capacity(facts)}
     status.allocatable = {**status.allocatable, **allocatable(facts)}
     status.addresses = [
@@ -390,9 +390,8 @@ class NodeAgent:
                     lease.metadata.ownerReferences = [owner]
                 self._lease = await self._api.create(lease)
                 return
-        lease = self._lease.clone()
-        lease.spec.holderIdentity, lease.spec.leaseDurationSeconds = name, LEASE_SECONDS
-        lease.spec.renewTime = datetime.now(UTC)
+        mine = {"holderIdentity": name, "leaseDurationSeconds": LEASE_SECONDS, "renewTime": datetime.now(UTC)}
+        lease = self._lease.model_copy(update={"spec": self._lease.spec.model_copy(update=mine)})
         self._lease = await self._api.update(lease)
 
     def _tell(self, ready: bool) -> None:
