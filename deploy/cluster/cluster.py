@@ -186,10 +186,11 @@ class Cluster:
             step.done(f"stopped {', '.join(stopped)}" if stopped else "none runs")
         with self.steps.step("node") as step:
             if self._revive_engine(step):
-                count = engine.remove_node(settings.node, settings.pod_network)
+                count, stays = engine.remove_node(settings.node), engine.remove_network(settings.pod_network)
                 if purge:
                     engine.remove_images()
-                step.done(f"{count} containers removed, network {settings.pod_network} gone")
+                network = f"network {settings.pod_network} {f'stays: {stays}' if stays else 'gone'}"
+                step.done(f"{count} containers removed, {network}")
             if settings.log(PROXY).exists():  # its proxy ran: the chains are not another cluster's
                 remove_rules()
             unmount_below(settings.run)

@@ -7,13 +7,14 @@ import json
 import os
 import socket
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import docker
-from docker.errors import DockerException, NotFound
+from docker.errors import APIError, DockerException, NotFound
 
 from deploy.cluster.machine import PATH
 from deploy.cluster.settings import CHECKOUT
@@ -23,6 +24,8 @@ from kube.kubelet.runtime import NODE_NAME
 SOCKET = Path("/var/run/docker.sock")
 PID_FILE = Path("/var/run/docker.pid")
 IMAGES = ("kube/pause", "kube/web")
+NETWORK_SECONDS = 5.0
+"""How long the engine has to let go of a network."""
 
 
 class _Connection(http.client.HTTPConnection):
@@ -81,16 +84,35 @@ def build_images() -> None:
         raise Failed(f"deploy/images/build failed:\n{result.stderr.strip() or result.stdout.strip()}")
 
 
-def remove_node(node: str, network: str) -> int:
-    """Remove a node's containers and the network its pods were on. How many containers there were."""
-    engine = client()
-    containers = engine.containers.list(all=True, filters={"label": f"{NODE_NAME}={node}"}, ignore_removed=True)
+def remove_node(node: str) -> int:
+    """Remove a node's containers. How many there were."""
+    containers = client().containers.list(all=True, filters={"label": f"{NODE_NAME}={node}"}, ignore_removed=True)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(_remove, containers))
-    for found in engine.networks.list(names=[network]):
-        if found.name == network and _is_unused(found):
-            found.remove()
     return len(containers)
+
+
+def remove_network(name: str) -> str:
+    """Remove the network that a node's pods were on, unless other containers are. What is wrong if it stays.
+
+    The engine may hold it for a container that it is just removing, which no list shows any more; and one that was
+    killed in the wrong moment may hold it until it is started anew.
+    """
+    deadline = time.monotonic() + NETWORK_SECONDS
+    while True:
+        found = [network for network in client().networks.list(names=[name]) if network.name == name]
+        if not found:
+            return ""
+        if not _is_unused(found[0]):
+            return "containers are on it"
+        try:
+            found[0].remove()
+        except NotFound:
+            return ""
+        except APIError as error:
+            if time.monotonic() > deadline:
+                return str(error.explanation)
+            time.sleep(0.1)
 
 
 def _remove(container: Any) -> None:

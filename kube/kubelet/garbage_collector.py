@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 CONTAINER_PERIOD, IMAGE_PERIOD = 60.0, 300.0
 """Seconds between two collections (upstream's ContainerGCPeriod and ImageGCPeriod)."""
+READY_CHECK = 5.0
 
 
 class CollectionFailed(Exception):
@@ -50,8 +51,12 @@ class GarbageCollector:
         images: ImagePolicy,
         disk: Callable[[str], Level],
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        ready: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`clock`: the time by which the engine tells when a container was made."""
+        """`clock`: the time by which the engine tells when a container was made. `ready`: all pods have their workers;
+        before, nobody knows what is garbage.
+        """
+        self._ready = ready
         self._runtime, self._recorder, self._workers, self._pulled = runtime, recorder, workers, pulled
         # Upstream names a node in events by its name in place of its uid.
         self._node = ObjectReference(kind="Node", name=node, uid=node)
@@ -68,12 +73,15 @@ class GarbageCollector:
             if self._images.high < 100:
                 tasks.create_task(self._every(IMAGE_PERIOD, self.collect_images, "ImageGCFailed", at=2))
 
-    async def _every(self, period: float, collect: Callable[[], object], reason: str, *, at: int) -> None:
+    async def _every(self, period: float, collect: Callable[[], Awaitable[None]], reason: str, *, at: int) -> None:
         """`at`: which failure in a row is told to others."""
         failures = 0
         while True:
+            if not self._ready():
+                await asyncio.sleep(READY_CHECK)
+                continue
             try:
-                await collect()  # type: ignore[misc]  # both of them are coroutines
+                await collect()
                 failures = 0
             except (CollectionFailed, RuntimeFailure) as error:
                 failures += 1
@@ -109,6 +117,8 @@ class GarbageCollector:
 
     async def reclaim(self) -> None:
         """Remove all garbage there is, before pods have to leave for want of space. Raises RuntimeFailure."""
+        if not self._ready():
+            return
         await self._remove_containers(ContainerPolicy(min_age=0.0, per_container=0))
         await self._detect()
         await self._remove_images(None, 0.0)

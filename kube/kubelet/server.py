@@ -127,6 +127,7 @@ async def run(options: Options) -> None:
             garbage = GarbageCollector(
                 name, runtime, recorder, workers, pulled_images, options.pod_infra_container_image,
                 containers=options.container_gc, images=options.image_gc, disk=disk_of,
+                ready=lambda: kubelet.synced,
             )  # fmt: skip
             evictions = EvictionManager(
                 runtime, host.volumes, recorder, workers,
