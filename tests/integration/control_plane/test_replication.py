@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 
 import httpx
 
-from kube.api.core import Endpoints, Event, Pod, ReplicationController
+from kube.api import errors
+from kube.api.core import Endpoints, Event, Pod, ReplicationController, ResourceQuota
 from kube.client.informer import Informer
 from kube.client.source import ApiSources
 from tests.integration.control_plane.conftest import ControlPlane
@@ -124,3 +125,37 @@ async def test_orphans_stay_and_are_adopted_by_the_next_controller(control_plane
     await plane.client.create(rc("web", 2))
     await settled(plane, 2)
     assert {each.metadata.uid for each in (await plane.client.list(Pod, "default")).items} == before
+
+
+async def test_a_quota_holds_a_controller_back_and_it_says_so(control_plane: ControlPlane) -> None:
+    plane = control_plane
+    await plane.client.create(ResourceQuota.parse({"metadata": {"name": "q", "namespace": "default"},
+                                                   "spec": {"hard": {"pods": "2"}}}))  # fmt: skip
+    async with asyncio.timeout(SECONDS):
+        while not (await plane.client.get(ResourceQuota, "q", "default")).status.used:
+            await asyncio.sleep(0.1)
+    await plane.client.create(rc("web", 4))
+    async with asyncio.timeout(SECONDS):
+        while not (conditions := (await plane.client.get(ReplicationController, "web", "default")).status.conditions):
+            await asyncio.sleep(0.1)
+    (failure,) = conditions
+    assert (failure.type, failure.status, failure.reason) == ("ReplicaFailure", "True", "FailedCreate")
+    assert failure.message.startswith('pods "web-')
+    assert failure.message.endswith("exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2")
+    assert len((await plane.client.list(Pod, "default")).items) == 2
+    await plane.client.delete(ResourceQuota, "q", "default")
+    await settled(plane, 4)
+    assert (await plane.client.get(ReplicationController, "web", "default")).status.conditions == []
+
+
+async def test_in_the_foreground_a_controller_goes_after_its_pods(control_plane: ControlPlane) -> None:
+    plane = control_plane
+    await plane.client.create(rc("web", 3))
+    await settled(plane, 3)
+    await plane.client.delete(ReplicationController, "web", "default", propagation="Foreground")
+    async with asyncio.timeout(SECONDS):
+        with contextlib.suppress(errors.NotFound):
+            while True:
+                await plane.client.get(ReplicationController, "web", "default")
+                await asyncio.sleep(0.05)
+    assert (await plane.client.list(Pod, "default")).items == []
