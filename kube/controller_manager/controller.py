@@ -6,9 +6,14 @@ may be called at any time, for any key, also for one that no longer exists; it n
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
 
 from kube.client.workqueue import WorkQueue, work
+
+T = TypeVar("T")
 
 
 class Controller(ABC):
@@ -26,3 +31,20 @@ class Controller(ABC):
     async def run(self) -> None:
         """Work until cancelled. The informers must have synced before."""
         await work(self.queue, self.reconcile, workers=self.workers, name=self.name)
+
+
+AT_ONCE = 16
+"""Requests that one reconcile has in flight."""
+
+
+async def together(do: Callable[[T], Awaitable[object]], items: Iterable[T]) -> None:
+    """Do something with each of these, `AT_ONCE` at a time. Raises the first failure, when all have ended."""
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def one(item: T) -> None:
+        async with gate:
+            await do(item)
+
+    for failed in await asyncio.gather(*map(one, items), return_exceptions=True):
+        if failed is not None:
+            raise failed

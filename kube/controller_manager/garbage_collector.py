@@ -25,7 +25,7 @@ from kube.api.resources import RESOURCES, Resource
 from kube.client.events import EventRecorder
 from kube.client.informer import Informer, Informers
 from kube.client.rest import Client
-from kube.controller_manager.controller import Controller
+from kube.controller_manager.controller import Controller, together
 from kube.controller_manager.owners import BY_OWNER, FOREGROUND, ORPHAN, Owner, Owners, blocks, owner_uids, waiting
 from kube.controller_manager.ownership import set_owners
 
@@ -155,9 +155,12 @@ class GarbageCollector(Controller):
 
     async def _orphan_dependents(self, resource: Resource, owner: Object) -> None:
         self._owners.let_go(owner)
-        for _, dependent in self._owners.dependents(owner):
+
+        async def let_go(dependent: Object) -> None:
             others = [ref for ref in dependent.metadata.ownerReferences if ref.uid != owner.metadata.uid]
             await set_owners(self._client, dependent, others)
+
+        await together(let_go, [dependent for _, dependent in self._owners.dependents(owner)])
         await self._remove_finalizer(resource, owner, ORPHAN)
 
     async def _wait_for_dependents(self, resource: Resource, owner: Object) -> None:

@@ -9,7 +9,6 @@ words (pkg/controller/namespace/deletion).
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,7 @@ from kube.api.meta import Object, now
 from kube.api.resources import PODS, RESOURCES, Resource
 from kube.client.informer import Informers
 from kube.client.rest import Client
-from kube.controller_manager.controller import Controller
+from kube.controller_manager.controller import Controller, together
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +32,6 @@ CONTENTS = [resource for resource in RESOURCES if resource.namespaced and "delet
 
 AGAIN = 1.0
 """Seconds after which what remains is looked at again, at least."""
-
-AT_ONCE = 16
-"""How many objects of a namespace are deleted at the same time."""
 
 
 class NamespaceController(Controller):
@@ -87,22 +83,16 @@ class NamespaceController(Controller):
 
     async def _delete_all(self, resource: Resource, namespace: str) -> list[Object]:
         found = (await self._client.list(resource.model, namespace)).items
-        gate = asyncio.Semaphore(AT_ONCE)
 
         async def delete(obj: Object) -> None:
-            async with gate:
-                try:
-                    await self._client.delete(
-                        resource.model, obj.name, namespace, uid=obj.metadata.uid, propagation="Background"
-                    )
-                except (errors.NotFound, errors.Conflict):
-                    return  # somebody else was faster
+            try:
+                await self._client.delete(
+                    resource.model, obj.name, namespace, uid=obj.metadata.uid, propagation="Background"
+                )
+            except (errors.NotFound, errors.Conflict):
+                return  # somebody else was faster
 
-        going = [obj for obj in found if obj.metadata.deletionTimestamp is None]
-        results = await asyncio.gather(*map(delete, going), return_exceptions=True)
-        for failed in results:
-            if failed is not None:
-                raise failed
+        await together(delete, [obj for obj in found if obj.metadata.deletionTimestamp is None])
         return (await self._client.list(resource.model, namespace)).items if found else []
 
     async def _tell(self, namespace: Namespace, wanted: Sequence[NamespaceCondition]) -> Namespace:
