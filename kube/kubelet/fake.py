@@ -9,27 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from kube.kubelet.changes import Changes
-from kube.kubelet.credentials import Credentials
-from kube.kubelet.fake_process import Console, FakeProcess, Script, connected_pair
+from kube.kubelet.fake_engine import FakeEngine, Program, image_id
+from kube.kubelet.fake_process import Console, FakeProcess, Script, connected_pair, echo, says
 from kube.kubelet.runtime import (
     STDERR,
     STDOUT,
     Change,
     ContainerConfig,
     ContainerStatus,
-    EngineInfo,
     EngineUnavailable,
     ExecResult,
-    Image,
-    ImageNotFound,
     NoSuchContainer,
     PodId,
     Process,
@@ -43,24 +38,7 @@ from kube.kubelet.runtime import (
     sandbox_name,
 )
 
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """What a container does once it is started."""
-
-    exit_code: int | None = None
-    """What it exits with; None: it runs until it is stopped."""
-    after: float = 0.0
-    """Seconds until it exits by itself."""
-    on_sigterm: int | None = 0
-    """What it exits with when it is asked to end; None: it ignores that, and is killed."""
-    output: bytes = b""
-    """What it writes at its start."""
-    message: bytes = b""
-    """What it leaves in the file at its termination message path, when it ends by itself."""
-    oom_killed: bool = False
-    start_error: str = ""
-    """Why the engine cannot start it; `exit_code` is then what the engine shows (127: no such command)."""
+__all__ = ["FakeRuntime", "Program"]
 
 
 @dataclass(slots=True)
@@ -85,7 +63,7 @@ class _Container:
     """Where its termination message goes."""
 
 
-class FakeRuntime:
+class FakeRuntime(FakeEngine):
     """A Runtime in memory.
 
     `programs`: by command and arguments together. `images`: what the node has; `registry`: what it can pull, which is
@@ -107,28 +85,22 @@ class FakeRuntime:
         pull_delay: float = 0.0,
         epoch: datetime | None = None,
     ) -> None:
+        super().__init__(images=images, registry=registry, every_image=every_image, pull_delay=pull_delay, epoch=epoch)
         self.node_name = node_name
-        self.images: dict[str, Program] = {full_image_name(name): Program() for name in images}
-        self.registry: dict[str, Program] = {full_image_name(name): Program() for name in registry}
-        self.every_image = every_image
-        self.private: dict[str, str] = {}
-        """The password that pulling an image takes, by its full name."""
         self.programs: dict[tuple[str, ...], Program] = {}
         self.exec_results: dict[tuple[str, ...], ExecResult | None] = {}
         """By command; None: it hangs. A command that is not here succeeds."""
         self.scripts: dict[tuple[str, ...], Script] = {}
         """By command: what a command with streams does. One that is not here does what `exec_results` says."""
-        self.attached: Script = _echo
+        self.attached: Script = echo
         """What a container's own process does with whoever is attached to it."""
         self.ports: dict[int, Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]] = {}
         """Who serves a connection to a port of any pod."""
         self.usages: dict[str, Usage] = {}
         """What containers use, by id."""
         self._connections: set[asyncio.Task[None]] = set()
-        self.calls: deque[tuple[str, str]] = deque(maxlen=1000)
-        """The latest calls that change something: the method, and the container's name."""
         self.sandbox_delay, self.create_delay = sandbox_delay, create_delay
-        self.start_delay, self.pull_delay = start_delay, pull_delay
+        self.start_delay = start_delay
         self._hosts = ipaddress.ip_network(pod_cidr)
         self._next_host = 2  # the first is the bridge's
         self._addresses: set[str] = set()
@@ -137,17 +109,8 @@ class FakeRuntime:
         self._pods: dict[str, set[str]] = {}  # uid -> ids of its sandboxes and containers
         self._names: dict[str, str] = {}
         self._made = 0
-        self._up = True
-        self._failures: dict[str, list[Exception]] = {}
-        self._changes = Changes(connected=True)
-        self._epoch = epoch or datetime.now(UTC)
-        self._zero: float | None = None
 
     # The levers of a test.
-
-    def fail(self, method: str, error: Exception, times: int = 1) -> None:
-        """The next `times` calls of a method raise this error."""
-        self._failures.setdefault(method, []).extend([error] * times)
 
     def exit(self, id: str, code: int = 0, *, oom_killed: bool = False) -> None:
         """A running container or sandbox ends by itself."""
@@ -186,18 +149,7 @@ class FakeRuntime:
                 self._end_sandbox(sandbox, tell=False)
         self._changes.tell(None)
 
-    def now(self) -> datetime:
-        """The loop's time as a date."""
-        time = asyncio.get_running_loop().time()
-        if self._zero is None:
-            self._zero = time
-        return self._epoch + timedelta(seconds=time - self._zero)
-
     # Runtime.
-
-    async def info(self) -> EngineInfo:
-        await self._enter("info")
-        return EngineInfo("0.0.0", "fake")
 
     async def list_sandboxes(self) -> list[SandboxStatus]:
         await self._enter("list_sandboxes")
@@ -260,7 +212,7 @@ class FakeRuntime:
             attempt=config.attempt,
             state=State.CREATED,
             image=full_image_name(config.image),
-            image_id=_image_id(full_image_name(config.image)),
+            image_id=image_id(full_image_name(config.image)),
             sandbox_id=sandbox_id,
             hash=config.hash,
             created_at=self.now(),
@@ -338,7 +290,7 @@ class FakeRuntime:
     ) -> Process:
         await self._enter("start_exec")
         self._running(container_id)
-        script = self.scripts.get(tuple(command)) or _says(self.exec_results.get(tuple(command), ExecResult(0, b"")))
+        script = self.scripts.get(tuple(command)) or says(self.exec_results.get(tuple(command), ExecResult(0, b"")))
         streams = _streams(stdout, stderr)
         return FakeProcess(script, stdin=stdin, streams=streams, tty=tty, attached=False)
 
@@ -397,38 +349,6 @@ class FakeRuntime:
                 return
             await written.wait()
 
-    async def image(self, name: str) -> Image | None:
-        await self._enter("image")
-        full = full_image_name(name)
-        if full in self.images:
-            return _image(full)
-        return next((_image(known) for known in self.images if _image_id(known) == name), None)
-
-    async def pull(self, name: str, credentials: Credentials | None = None) -> Image:
-        full = full_image_name(name)
-        await self._enter("pull", full, self.pull_delay)
-        if full in self.private and (credentials is None or credentials.password != self.private[full]):
-            raise RuntimeFailure(f"Head {full}: no basic auth credentials", "ErrImagePull")
-        if full not in self.registry and not self.every_image:
-            raise ImageNotFound(f"manifest for {full} not found: manifest unknown", "ErrImagePull")
-        self.images[full] = self.registry.get(full, Program())
-        return _image(full)
-
-    async def list_images(self) -> list[Image]:
-        await self._enter("list_images")
-        return [_image(name) for name in self.images]
-
-    async def remove_image(self, id: str) -> None:
-        await self._enter("remove_image", id)
-        if any(container.status.image_id == id for container in self._containers.values()):
-            raise RuntimeFailure(f"conflict: unable to remove {id}: a container is using it")
-        for name in [name for name in self.images if _image_id(name) == id]:
-            del self.images[name]
-
-    async def root(self) -> str:
-        await self._enter("root")
-        return "/"
-
     def changes(self) -> AsyncIterator[Change]:
         return self._changes.listen()
 
@@ -442,15 +362,8 @@ class FakeRuntime:
 
     # Within.
 
-    async def _enter(self, method: str, name: str = "", delay: float = 0.0) -> None:
-        """The start of every call: the engine is up, and the call is not one that is to fail."""
-        if name:
-            self.calls.append((method, name))
-        await asyncio.sleep(delay)
-        if not self._up:
-            raise EngineUnavailable("the engine does not answer: the fake one is down")
-        if failures := self._failures.get(method):
-            raise failures.pop(0)
+    def _is_used(self, image_id: str) -> bool:
+        return any(container.status.image_id == image_id for container in self._containers.values())
 
     def _container(self, id: str) -> _Container:
         if id not in self._containers:
@@ -466,12 +379,6 @@ class FakeRuntime:
     def _name(self, id: str) -> str:
         known: _Sandbox | _Container | None = self._sandboxes.get(id) or self._containers.get(id)
         return known.name if known else id
-
-    def _require_image(self, name: str) -> Program:
-        full = full_image_name(name)
-        if full not in self.images:
-            raise ImageNotFound(f"No such image: {full}")
-        return self.images[full]
 
     def _new_id(self, name: str, pod: PodId) -> str:
         self._made += 1
@@ -543,32 +450,6 @@ class FakeRuntime:
 
 def _streams(stdout: bool, stderr: bool) -> tuple[int, ...]:
     return (STDOUT,) * stdout + (STDERR,) * stderr
-
-
-def _says(result: ExecResult | None) -> Script:
-    async def script(console: Console) -> int:
-        if result is None:
-            await asyncio.Event().wait()
-        assert result is not None
-        await console.write(result.output)
-        return result.exit_code
-
-    return script
-
-
-async def _echo(console: Console) -> int:
-    while data := await console.read():
-        await console.write(data)
-    await asyncio.Event().wait()
-    return 0
-
-
-def _image_id(name: str) -> str:
-    return "sha256:" + name.encode().hex()[:64].ljust(64, "0")
-
-
-def _image(name: str) -> Image:
-    return Image(_image_id(name), [name], 2_000_000)
 
 
 def _newest_first(statuses: list[Any]) -> list[Any]:

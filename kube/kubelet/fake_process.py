@@ -8,7 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from kube.kubelet.pipe import Pipe
-from kube.kubelet.runtime import STDOUT
+from kube.kubelet.runtime import STDOUT, ExecResult
 
 PIPE = 64 * 1024
 """Bytes that a pipe holds before its writer waits."""
@@ -100,3 +100,24 @@ async def connected_pair(
     keep.add(task)
     task.add_done_callback(keep.discard)
     return await asyncio.open_connection(sock=ours)
+
+
+def says(result: ExecResult | None) -> Script:
+    """A command that comes to this; None: it hangs."""
+
+    async def script(console: Console) -> int:
+        if result is None:
+            await asyncio.Event().wait()
+        assert result is not None
+        await console.write(result.output)
+        return result.exit_code
+
+    return script
+
+
+async def echo(console: Console) -> int:
+    """A process that says what it hears, and does not end."""
+    while data := await console.read():
+        await console.write(data)
+    await asyncio.Event().wait()
+    return 0
