@@ -56,7 +56,7 @@ async def test_a_killed_proxy_leaves_its_rules_and_takes_up_its_ports_again(netw
 @pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
 async def test_a_restart_interrupts_no_traffic(network: Network, by: signal.Signals) -> None:
     with await Connection.open(network.client, WEB) as connection:
-        async with requests(network.client, WEB) as load:
+        async with requests((network.client, WEB, 80)) as load:
             await load.answered()
             await asyncio.to_thread(network.stop, network.proxy, by)
             await load.answered()
@@ -86,7 +86,7 @@ async def test_the_mode_is_changed_by_a_restart_and_nothing_of_the_other_is_left
         for last, mode in ((first, other), (other, first)):
             assert await datagram() in "abc"
             with await Connection.open(network.client, WEB) as connection:
-                async with requests(network.client, WEB) as load:
+                async with requests((network.client, WEB, 80)) as load:
                     await load.answered()
                     await asyncio.to_thread(network.stop, network.proxy, signal.SIGTERM)
                     network.mode = mode

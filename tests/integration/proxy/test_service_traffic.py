@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import socket
 import struct
 import subprocess
@@ -115,25 +116,31 @@ class Load:
                 await asyncio.sleep(0.01)
 
 
+Way = tuple[Namespace, str, int]
+"""From where, to which address and port."""
+
+
 @contextlib.asynccontextmanager
-async def requests(source: Namespace, ip: str, rate: int = 200) -> AsyncIterator[Load]:
-    """So many requests a second, each a connection of its own, as long as one is inside."""
+async def requests(*ways: Way, rate: int = 200) -> AsyncIterator[Load]:
+    """So many requests a second, by each way in turn, each a connection of its own, as long as one is inside."""
     load, stop = Load(), asyncio.Event()
 
-    async def request() -> None:
+    async def request(way: Way) -> None:
         begun = time.monotonic()
         try:
-            answer = await asyncio.wait_for(ask(source, ip), 10)
+            answer = await asyncio.wait_for(ask(*way), 10)
             if not answer:
                 raise ConnectionError("the connection ended without an answer")
             load.served[answer] += 1
         except (OSError, TimeoutError) as error:
-            load.failed.append(Failure(begun, time.monotonic(), repr(error)))
+            load.failed.append(Failure(begun, time.monotonic(), f"{way[0].name} to {way[1]}:{way[2]}: {error!r}"))
 
     async def client() -> None:
         async with asyncio.TaskGroup() as tasks:
-            while not stop.is_set():
-                tasks.create_task(request())
+            for way in itertools.cycle(ways):
+                if stop.is_set():
+                    return
+                tasks.create_task(request(way))
                 await asyncio.sleep(1 / rate)
 
     sending = asyncio.ensure_future(client())
@@ -495,10 +502,29 @@ GENERATIONS = (8081, 8082, 8083)
 """Ports of the backends of the first, second, third generation."""
 
 
+def ways_to_rolling(network: Network) -> list[Way]:
+    """From a pod, from the node, from outside; at the cluster IP, node ports, external IPs, a load balancer's."""
+    return [
+        (network.client, ROLLING, 80),
+        (network.node, ROLLING, 80),
+        (network.outside, ROLLING, 80),
+        (network.client, "10.244.0.1", 30150),
+        (network.node, "127.0.0.1", 30150),
+        (network.outside, "198.51.100.10", 30150),
+        (network.outside, "198.51.100.79", 80),
+        (network.outside, "198.51.100.80", 80),
+    ]
+
+
 @contextlib.asynccontextmanager
 async def rolling(network: Network) -> AsyncIterator[Callable[[Sequence[int]], Awaitable[None]]]:
     """The service `rolling`; gives what has a, b, c behind it, each at its port, and waits until the rules say so."""
-    network.service("rolling", ROLLING, [HTTP])
+    external, balanced = "198.51.100.79", "198.51.100.80"
+    network.service(
+        "rolling", ROLLING, [{**HTTP, "nodePort": 30150}], ingress=balanced, type="LoadBalancer", externalIPs=[external]
+    )
+    for ip in (external, balanced):
+        network.outside.run("ip", "route", "replace", f"{ip}/32", "via", "198.51.100.10")
 
     async def settled(ports: Sequence[int]) -> None:
         await asyncio.to_thread(network.endpoints_at, "rolling", dict(zip("abc", ports, strict=True)))
@@ -511,7 +537,7 @@ async def rolling(network: Network) -> AsyncIterator[Callable[[Sequence[int]], A
 
 
 async def test_no_request_fails_while_all_backends_are_replaced(network: Network) -> None:
-    """200 requests a second, while one backend after the other goes and another comes in its place.
+    """200 requests a second by every way, while one backend after the other goes and another comes in its place.
 
     Each goes as a pod goes gracefully: it is no endpoint any more, and serves until the rules are without it.
     """
@@ -523,7 +549,7 @@ async def test_no_request_fails_while_all_backends_are_replaced(network: Network
             await serving[pod].enter_async_context(tcp_backend(network.pods[pod], f"{pod}0", GENERATIONS[0]))
         ports = [GENERATIONS[0]] * 3
         await settled(ports)
-        async with requests(network.client, ROLLING) as load:
+        async with requests(*ways_to_rolling(network)) as load:
             await load.answered_by({"a0", "b0", "c0"})
             for generation, port in enumerate(GENERATIONS[1:], start=1):
                 for number, pod in enumerate("abc"):
@@ -557,7 +583,7 @@ async def test_when_backends_are_killed_those_in_flight_fail_at_most(network: Ne
         await settled(ports)
         excused: list[tuple[float, float]] = []
         """From when to when a request may have been in flight to a backend that was killed."""
-        async with requests(network.client, ROLLING) as load:
+        async with requests(*ways_to_rolling(network)) as load:
             await load.answered_by({"a0", "b0", "c0"})
             for number, pod in enumerate("abc"):
                 await backend(pod, f"{pod}1", GENERATIONS[1])

@@ -288,6 +288,7 @@ def services_of(seed: int) -> Services:
             affinity_seconds=dice.choice((0, 10800)),
             external_local=dice.random() < 0.5,
             internal_local=dice.random() < 0.5,
+            prefer_same_node=dice.random() < 0.3,
         )  # fmt: skip
         hosts = dice.sample(range(1, 21), dice.randrange(6))
         endpoints = (
