@@ -214,7 +214,7 @@ class TestNode(Generic[R]):
         self.prober = prober or Prober(runtime)
         self.store = MemoryStore()
         self.cache = Cache(self.store)
-        registry = strategies(self.cache, IPv4Network("10.96.0.0/24"), range(30000, 30010))
+        registry = strategies(self.cache, IPv4Network("10.96.0.0/24"), range(30000, 30010), ["ServiceAccount"])
         self.verbs = Verbs(self.store, self.cache, registry)
         discovery = Discovery()
         app = App(ApiserverApi(Handlers(self.verbs, self.cache, NodeClient()), discovery), pages(discovery, {}))

@@ -102,7 +102,7 @@ def apiserver(directory: Path, etcd: str, port: int, *flags: str) -> Server:
     command = [
         sys.executable, "-m", "kube.apiserver", f"--etcd-servers={etcd}", f"--insecure-port={port}",
         "--bind-address=127.0.0.1", f"--secure-port={port + 1}", f"--cert-dir={directory / 'pki'}",
-        f"--token-auth-file={tokens}", *flags,
+        f"--token-auth-file={tokens}", "--disable-admission-plugins=ServiceAccount", *flags,
     ]  # fmt: skip
     return Server(command, f"http://127.0.0.1:{port}", ready="/readyz", log=directory / "apiserver.log")
 

@@ -1,7 +1,7 @@
 """The kubelet: how long a pod takes beside Docker alone, what an idle node costs, and hundreds of hollow nodes.
 
-It starts an etcd, an apiserver and a kubelet of its own; pods are bound as they are made. The floor is the same two
-containers, pause and web, by plain calls of Docker's API, as many at once as the kubelet makes.
+It starts an etcd, an apiserver, a controller manager and a kubelet of its own; pods are bound as they are made. The
+floor is the same two containers, pause and web, by plain calls of Docker's API, as many at once as the kubelet makes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import docker
 
 from deploy.benchmarks import cluster as clusters
 from deploy.benchmarks import cpu_seconds, resident, row
-from deploy.cluster.cluster import APISERVER, KUBELET, Cluster
+from deploy.cluster.cluster import APISERVER, CONTROLLER_MANAGER, KUBELET, Cluster
 from deploy.cluster.example import is_ready, request
 from deploy.cluster.settings import CHECKOUT
 from deploy.cluster.steps import Failed
@@ -55,7 +55,8 @@ def bench() -> None:
         cluster.start_etcd()
         cluster.start_dockerd()
         have_images(clusters.quiet())
-        cluster.start_daemons((APISERVER, KUBELET))
+        # The controller manager makes the service account and the authority that every pod mounts.
+        cluster.start_daemons((APISERVER, KUBELET, CONTROLLER_MANAGER))
         one_pod(engine)
         burst(engine)
         idle(cluster)

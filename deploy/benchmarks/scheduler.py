@@ -208,7 +208,8 @@ def processes() -> Iterator[tuple[str, Callable[[], int]]]:
               f"--advertise-client-urls={etcd}", f"--listen-peer-urls=http://127.0.0.1:{peer}")  # fmt: skip
         wait_for(f"{etcd}/health", "etcd")
         start("apiserver", sys.executable, "-m", "kube.apiserver", f"--etcd-servers={etcd}",
-              f"--insecure-port={port}", f"--secure-port={secure}", f"--cert-dir={RUN / 'certs'}")  # fmt: skip
+              f"--insecure-port={port}", f"--secure-port={secure}", f"--cert-dir={RUN / 'certs'}",
+              "--disable-admission-plugins=ServiceAccount")  # fmt: skip
         wait_for(f"{server}/readyz", "apiserver")
         yield server, start_scheduler
     finally:

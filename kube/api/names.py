@@ -6,6 +6,7 @@ The rules and their texts are apimachinery's (util/validation); an empty answer 
 from __future__ import annotations
 
 import ipaddress
+import random
 import re
 from collections.abc import Callable
 from functools import lru_cache, wraps
@@ -17,6 +18,8 @@ _LABEL_UNDERSCORE = "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN_UNDERSCORE = _LABEL_UNDERSCORE + r"(\." + _LABEL_UNDERSCORE + ")*"
 _QUALIFIED = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _LABEL_VALUE = f"({_QUALIFIED})?"
+SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
+"""Of generated names: no vowels, so that no word comes out (apimachinery/pkg/util/rand)."""
 _ALNUM_ENDS = "must start and end with an alphanumeric character"
 
 
@@ -223,3 +226,8 @@ def cidr(value: str) -> list[str]:
     except ValueError:
         pass
     return ["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"]
+
+
+def generate_name(prefix: str) -> str:
+    """`web-` → `web-x7k2p`; a long prefix is cut: a name has at most 63 bytes (apiserver/pkg/storage/names)."""
+    return prefix[:58] + "".join(random.choices(SUFFIX_LETTERS, k=5))

@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from kube import daemon
+from kube.apiserver.registry import admission
 from kube.serviceaccount import ISSUER
 
 AUTHORIZATION_MODES = ("AlwaysAllow", "AlwaysDeny", "RBAC")
@@ -54,6 +55,7 @@ class Options:
     kubelet_client_certificate: Path | None = None
     kubelet_client_key: Path | None = None
     kubelet_certificate_authority: Path | None = None
+    disable_admission_plugins: tuple[str, ...] = ()
 
 
 def _ports(text: str) -> range:
@@ -95,6 +97,23 @@ def _modes(text: str) -> tuple[str, ...]:
     if not modes or len(set(modes)) < len(modes):
         raise argparse.ArgumentTypeError(f"{text!r}: at least one mode must be given, and each only once")
     return modes
+
+
+def _plugins(text: str) -> tuple[str, ...]:
+    names = tuple(daemon.comma_separated(text))
+    for name in names:
+        if name not in (*admission.ALWAYS, *admission.OPTIONAL):
+            known = ", ".join((*admission.ALWAYS, *admission.OPTIONAL))
+            raise argparse.ArgumentTypeError(f"plugin {name!r} is unknown: there are {known}")
+    return names
+
+
+def _optional_plugins(text: str) -> tuple[str, ...]:
+    names = _plugins(text)
+    for name in names:
+        if name in admission.ALWAYS:
+            raise argparse.ArgumentTypeError(f"{name} cannot be turned off: it is part of how an object is stored")
+    return names
 
 
 def parser() -> argparse.ArgumentParser:
@@ -167,6 +186,12 @@ def _add_secure_flags(flags: argparse.ArgumentParser) -> None:
     kubelets.add_argument("--kubelet-certificate-authority", type=Path, metavar="FILE",
                           help="authorities of the kubelets' serving certificates (default: whoever answers at a "
                           "node's address is believed)")  # fmt: skip
+    admitted = flags.add_argument_group("admission")
+    admitted.add_argument("--enable-admission-plugins", type=_plugins, default=(), metavar="NAME[,NAME]",
+                          help="plug-ins to turn on; all are on by default: "
+                          f"{', '.join((*admission.ALWAYS, *admission.OPTIONAL))}")  # fmt: skip
+    admitted.add_argument("--disable-admission-plugins", type=_optional_plugins, default=(), metavar="NAME[,NAME]",
+                          help=f"plug-ins to turn off, of {', '.join(admission.OPTIONAL)}")  # fmt: skip
 
     accounts = flags.add_argument_group("tokens of service accounts")
     accounts.add_argument("--service-account-signing-key-file", type=Path, metavar="FILE",
@@ -190,6 +215,10 @@ def from_args(args: argparse.Namespace) -> Options:
     """Options from the parsed command line."""
     bound: str = args.bind_address
     local = IPv4Address(bound).is_unspecified or IPv4Address(bound).is_loopback
+    if both := set(args.enable_admission_plugins) & set(args.disable_admission_plugins):
+        raise daemon.Fatal(
+            f"{', '.join(sorted(both))} in --enable-admission-plugins and --disable-admission-plugins overlapped"
+        )
     return Options(
         etcd_servers=tuple(url.strip() for url in args.etcd_servers.split(",") if url.strip()),
         etcd_compaction_interval=args.etcd_compaction_interval,
@@ -222,4 +251,5 @@ def from_args(args: argparse.Namespace) -> Options:
         kubelet_client_certificate=args.kubelet_client_certificate,
         kubelet_client_key=args.kubelet_client_key,
         kubelet_certificate_authority=args.kubelet_certificate_authority,
+        disable_admission_plugins=tuple(args.disable_admission_plugins),
     )

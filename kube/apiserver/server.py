@@ -79,7 +79,13 @@ async def run(options: Options) -> None:
     nodes = NodeClient(certificates.kubelet_context(options))
     cache = Cache(store)
     metrics.watch_stored(cache)
-    verbs = Verbs(store, cache, strategies(cache, options.service_cluster_ip_range, options.service_node_port_range))
+    rules = strategies(
+        cache,
+        options.service_cluster_ip_range,
+        options.service_node_port_range,
+        options.disable_admission_plugins,
+    )
+    verbs = Verbs(store, cache, rules)
     access = Access.of(options, verbs)
     handlers = Handlers(verbs, cache, nodes, access=access)
     discovery = Discovery()

@@ -36,7 +36,6 @@ VOLUMES = ("configMap", "downwardAPI", "emptyDir", "hostPath", "projected", "sec
 _POD_SPEC: dict[str, tuple[Any, ...]] = {
     **{f"{kind}.{field}": plain for kind in ("containers", "initContainers") for field, plain in _CONTAINER.items()},
     **{f"volumes.{kind}": () for kind in core.VolumeSource.model_fields if kind not in VOLUMES},
-    "automountServiceAccountToken": (),
     "ephemeralContainers": (),
     "hostUsers": (True,),
     "os.name": ("linux",),
@@ -46,7 +45,6 @@ _POD_SPEC: dict[str, tuple[Any, ...]] = {
     "securityContext.seLinuxChangePolicy": (),
     "securityContext.supplementalGroupsPolicy": ("Merge",),
     "securityContext.windowsOptions": (),
-    "serviceAccountName": ("default",),
 }
 
 # The proxy (kube/proxy) does not look at these.
@@ -59,7 +57,6 @@ FIELDS: dict[type[Object], dict[str, tuple[Any, ...]]] = {
     core.Pod: {f"spec.{field}": plain for field, plain in _POD_SPEC.items()},
     core.ReplicationController: {f"spec.template.spec.{field}": plain for field, plain in _POD_SPEC.items()},
     core.Service: {f"spec.{field}": plain for field, plain in _SERVICE_SPEC.items()},
-    core.ServiceAccount: {"automountServiceAccountToken": (), "imagePullSecrets": ()},
     core.Node: {"spec.configSource": ()},
 }
 

@@ -9,7 +9,6 @@ or raises an `errors.ApiError`.
 from __future__ import annotations
 
 import asyncio
-import random
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any
 from kube.api import defaults, errors, fields, labels, managedfields
 from kube.api.managedfields import Author
 from kube.api.meta import DeleteOptions, Object, now
+from kube.api.names import generate_name
 from kube.api.resources import LIMIT_RANGES, NAMESPACES, RESOURCE_QUOTAS, Resource
 from kube.apiserver import paging
 from kube.apiserver.cache import Cache, Entry, Match
@@ -27,13 +27,13 @@ from kube.apiserver.registry.strategy import Strategy
 from kube.store import codec, keys
 from kube.store.store import Compacted, Compare, Delete, KeyValue, LeaseNotFound, Op, Put, Store
 
-SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
-"""Of generated names: no vowels, so that no word comes out (apimachinery/pkg/util/rand)."""
-
 GENERATED_NAME_TRIES = 8
 
 DEPENDENTS_FINALIZERS = {"Orphan": "orphan", "Foreground": "foregroundDeletion"}
 """What keeps an object until the garbage collector has seen to its dependents, by the propagation policy."""
+
+ADMIT_AGAIN = 0.05
+"""Seconds between looks at whether an object can be admitted by now."""
 
 LEASE_SLACK = 60.0
 """Objects that expire share a lease for so many seconds: a lease an object would cost as much as the object."""
@@ -155,11 +155,7 @@ class Verbs:
         generated = not meta.name and bool(meta.generateName)
         defaults.apply(obj)
         strategy.prepare_create(obj)
-        try:
-            strategy.admit(obj)
-        except errors.Forbidden:
-            await self.cache.fresh()  # what it needs may have been made a moment ago
-            strategy.admit(obj)
+        await self._admit(strategy, obj)
         meta.uid = str(uuid.uuid4())
         meta.creationTimestamp = now()
         meta.deletionTimestamp = None
@@ -207,6 +203,24 @@ class Verbs:
                 if not generated or tries >= GENERATED_NAME_TRIES:
                     raise errors.already_exists(resource.plural, meta.name, resource.group)
             taken |= result.current.keys() - {key}
+
+    async def _admit(self, strategy: Strategy, obj: Object) -> None:
+        """Have an object admitted. What it needs may have been made a moment ago, or be about to be."""
+        try:
+            strategy.admit(obj)
+            return
+        except errors.Forbidden:
+            await self.cache.fresh()
+        clock = asyncio.get_running_loop().time
+        until = clock() + strategy.patience(obj)
+        while True:
+            try:
+                strategy.admit(obj)
+                return
+            except errors.Forbidden:
+                if clock() >= until:
+                    raise
+            await asyncio.sleep(ADMIT_AGAIN)
 
     async def update(
         self,
@@ -500,11 +514,6 @@ def _namespace_and_name(resource: Resource, entry: Entry) -> tuple[str, str]:
     rest = entry.key.removeprefix(keys.prefix(resource))
     namespace, _, name = rest.rpartition("/")
     return namespace, name
-
-
-def generate_name(prefix: str) -> str:
-    """`web-` → `web-x7k2p`; a long prefix is cut: a name has at most 63 bytes (apiserver/pkg/storage/names)."""
-    return prefix[:58] + "".join(random.choices(SUFFIX_LETTERS, k=5))
 
 
 def parse_version(text: str) -> int:

@@ -137,9 +137,9 @@ def build(options: Options, client: Client, informers: Informers) -> tuple[list[
     }
     if not options.allocate_node_cidrs:
         del makers["nodeipam"]
+    # Without an authority to tell of, what every pod mounts is there all the same, and empty.
     root_ca = _read(options.root_ca_file, "--root-ca-file") if options.root_ca_file else ""
-    if root_ca:
-        makers["root-ca-cert-publisher"] = lambda: RootCAPublisher(client, informers, root_ca=root_ca)
+    makers["root-ca-cert-publisher"] = lambda: RootCAPublisher(client, informers, root_ca=root_ca)
     if options.service_account_private_key_file:
         signer = Signer.load(Path(options.service_account_private_key_file))
         makers["serviceaccount-token"] = lambda: TokenController(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from ipaddress import IPv4Network
 
 from kube.api import resources
 from kube.api.resources import Resource
 from kube.apiserver.cache import Cache
-from kube.apiserver.registry.limit_ranges import LimitRanger
+from kube.apiserver.registry.admission import PodAdmission
 from kube.apiserver.registry.others import (
     CreateOnUpdate,
     EndpointSliceStrategy,
@@ -19,7 +20,7 @@ from kube.apiserver.registry.others import (
     StoredOnly,
 )
 from kube.apiserver.registry.pods import PodStrategy
-from kube.apiserver.registry.priorities import Priorities, PriorityClassStrategy
+from kube.apiserver.registry.priorities import PriorityClassStrategy
 from kube.apiserver.registry.rbac import BindingStrategy, RoleStrategy
 from kube.apiserver.registry.services import ServiceStrategy
 from kube.apiserver.registry.strategy import Strategy
@@ -27,10 +28,12 @@ from kube.apiserver.registry.strategy import Strategy
 _PUT_CREATES = (resources.ENDPOINTS, resources.EVENTS, resources.LEASES, resources.LIMIT_RANGES)
 
 
-def strategies(cache: Cache, service_ips: IPv4Network, node_ports: range) -> dict[Resource, Strategy]:
-    """The strategy of every resource."""
+def strategies(
+    cache: Cache, service_ips: IPv4Network, node_ports: range, disabled: Collection[str] = ()
+) -> dict[Resource, Strategy]:
+    """The strategy of every resource. `disabled`: names of admission plug-ins that are off."""
     special: dict[Resource, Strategy] = {
-        resources.PODS: PodStrategy(resources.PODS, Priorities(cache), LimitRanger(cache)),
+        resources.PODS: PodStrategy(resources.PODS, PodAdmission(cache, disabled)),
         resources.SERVICES: ServiceStrategy(resources.SERVICES, cache, service_ips, node_ports),
         resources.REPLICATION_CONTROLLERS: ReplicationControllerStrategy(resources.REPLICATION_CONTROLLERS),
         resources.NODES: NodeStrategy(resources.NODES),

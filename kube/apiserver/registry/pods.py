@@ -7,9 +7,7 @@ from kube.api.core import Binding, Pod, PodCondition, PodStatus
 from kube.api.meta import now
 from kube.api.qos import qos_class
 from kube.api.resources import Resource
-from kube.apiserver.registry import default_tolerations
-from kube.apiserver.registry.limit_ranges import LimitRanger
-from kube.apiserver.registry.priorities import Priorities
+from kube.apiserver.registry.admission import PodAdmission
 from kube.apiserver.registry.strategy import Companions, Strategy
 from kube.store import codec, keys
 from kube.store.store import Delete, Put
@@ -23,15 +21,16 @@ class PodStrategy(Strategy):
     returns_deleted = True
     counts_generations = True
 
-    def __init__(self, resource: Resource, priorities: Priorities, limits: LimitRanger) -> None:
+    def __init__(self, resource: Resource, admission: PodAdmission) -> None:
         super().__init__(resource)
-        self._priorities, self._limits = priorities, limits
+        self._admission = admission
 
     def admit(self, obj: Pod) -> None:
-        self._limits.admit(obj)
+        self._admission.admit(obj)
         obj.status.qosClass = qos_class(obj)
-        default_tolerations.admit(obj)
-        self._priorities.admit(obj)
+
+    def patience(self, obj: Pod) -> float:
+        return self._admission.patience(obj)
 
     def prepare_create(self, obj: Pod) -> None:
         super().prepare_create(obj)

@@ -55,6 +55,10 @@ class Strategy:
         Raises Forbidden. It is called again with a newer cache before a refusal stands.
         """
 
+    def patience(self, obj: Any) -> float:
+        """Seconds for which a refusal by `admit` does not stand yet: what it is for want of is made by a controller."""
+        return 0.0
+
     def prepare_update(self, new: Any, old: Any) -> None:
         """Keep what a PUT or PATCH of the object itself may not change: its status."""
         if self.has_status:

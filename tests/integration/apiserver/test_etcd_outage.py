@@ -38,9 +38,8 @@ class Apiserver:
     def __init__(self, endpoint: str) -> None:
         self.store = EtcdStore([endpoint])
         self.cache = Cache(self.store)
-        self.verbs = Verbs(
-            self.store, self.cache, strategies(self.cache, IPv4Network("10.96.0.0/24"), range(30000, 30010))
-        )
+        rules = strategies(self.cache, IPv4Network("10.96.0.0/24"), range(30000, 30010), ["ServiceAccount"])
+        self.verbs = Verbs(self.store, self.cache, rules)
         self.handlers = Handlers(self.verbs, self.cache, NodeClient())
         discovery = Discovery()
         self.app = App(Api(self.handlers, discovery), pages(discovery, {}))

@@ -54,7 +54,7 @@ class Apiserver:
     def __init__(self, endpoint: str) -> None:
         self.store = HeldStore(endpoint)
         self.cache = Cache(self.store)
-        services = strategies(self.cache, IPv4Network("10.96.0.0/24"), range(30000, 30010))
+        services = strategies(self.cache, IPv4Network("10.96.0.0/24"), range(30000, 30010), ["ServiceAccount"])
         self.verbs = Verbs(self.store, self.cache, services)
         discovery = Discovery()
         app = App(Api(Handlers(self.verbs, self.cache, NodeClient()), discovery), pages(discovery, {}))

@@ -47,7 +47,9 @@ class OwnApiserver:
         return [
             sys.executable, "-m", "kube.apiserver", f"--etcd-servers={self.etcd.endpoint}",
             f"--insecure-port={self._port}", f"--secure-port={self._secure_port}", "--bind-address=127.0.0.1",
-            f"--cert-dir={self.cert_dir}", "--endpoint-reconciler-type=none", "-v2", *flags,
+            f"--cert-dir={self.cert_dir}", "--endpoint-reconciler-type=none", "-v2",
+            "--disable-admission-plugins=ServiceAccount",  # there is no controller that makes accounts
+            *flags,
         ]  # fmt: skip
 
     def start_another(self, *flags: str) -> subprocess.CompletedProcess[str]:

@@ -59,7 +59,7 @@ class ControlPlane:
 
 @pytest.fixture
 def own_apiserver(own_etcd: OwnEtcd, tmp_path: Path) -> Iterator[OwnApiserver]:
-    apiserver = OwnApiserver(own_etcd, tmp_path / "apiserver.log")
+    apiserver = OwnApiserver(own_etcd, tmp_path / "apiserver.log", "--disable-admission-plugins=")
     try:
         apiserver.start()
         yield apiserver

@@ -32,7 +32,7 @@ async def behind(store: MemoryStore) -> Verbs:
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
-    return Verbs(store, cache, strategies(cache, IPv4Network("10.96.0.0/24"), range(30000, 30010)))
+    return Verbs(store, cache, strategies(cache, IPv4Network("10.96.0.0/24"), range(30000, 30010), ["ServiceAccount"]))
 
 
 async def test_a_deletion_that_seems_done_is_done_to_what_is_there_now(server: Any) -> None:
