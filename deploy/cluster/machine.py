@@ -72,6 +72,25 @@ def install(step: Step, packages: list[str], log: Path) -> None:
         raise Failed(f"{', '.join(still)} installed, but its commands are not on the PATH ({PATH})")
 
 
+def unpack(step: Step, package: str, directory: Path, log: Path) -> None:
+    """Unpack a Debian package into a directory, without installing it."""
+    apt, dpkg = which("apt-get"), which("dpkg-deb")
+    if not apt or not dpkg:
+        raise Failed(f"there is no apt-get or dpkg-deb to unpack {package} with: this works only on Debian")
+    step.say(f"unpacking {package}")
+    directory.mkdir(parents=True, exist_ok=True)
+    download = ["sh", "-c", f'cd "$0" && "$1" -q download {package}', str(directory), apt]
+    environment = os.environ | {"PATH": PATH}
+    if not run_logged(step, download, log, environment) and not (
+        run_logged(step, [apt, "update"], log, environment) and run_logged(step, download, log, environment)
+    ):
+        raise Failed(f"apt-get could not download {package} (all of it: {log}):\n{last_lines(log, 5)}")
+    (archive,) = directory.glob(f"{package}_*.deb")
+    if not run_logged(step, [dpkg, "--extract", str(archive), str(directory)], log, environment):
+        raise Failed(f"{archive} cannot be unpacked (all of it: {log}):\n{last_lines(log, 5)}")
+    archive.unlink()
+
+
 def require_disk(*paths: Path) -> None:
     """Fail when a file system has too little room for etcd and a few containers."""
     for path in paths:
