@@ -40,6 +40,9 @@ GZIP_FROM = 128 * 1024
 CHUNK = 256 * 1024
 """Bytes of a large body that are sent at once."""
 
+UPGRADED = (*SUBRESOURCES, "proxy")
+"""Subresources of which the connection itself may be passed on."""
+
 LONG_RUNNING = ("log", "proxy")
 """Subresources whose requests last as long as there is something to say (like watches, and connections)."""
 
@@ -124,7 +127,7 @@ class Api:
                 raise errors.no_such_path()
             return found
         query = Query(scope["query_string"])
-        upgrade = upgrade_of(scope) if target.subresource in SUBRESOURCES else None
+        upgrade = upgrade_of(scope) if target.subresource in UPGRADED else None
         if upgrade is not None or target.watch or query.flag("watch") or target.subresource in LONG_RUNNING:
             reads = upgrade is None and method not in ("GET", "HEAD")
             body = await _read_body(receive, headers) if reads else b""

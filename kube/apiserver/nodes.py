@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -30,8 +30,9 @@ UPGRADE_TIMEOUT = 30.0
 CHUNK = 64 * 1024
 MAX_ERROR = 1024 * 1024
 
-NOT_PASSED_ON = frozenset({b"host", b"authorization", b"content-length", b"transfer-encoding", b"cookie", b"origin"})
-"""Headers of a client that are no business of a kubelet's."""
+NOT_PASSED_ON = frozenset({b"host", b"authorization", b"content-length", b"transfer-encoding"})
+"""Headers of a client that are for us alone."""
+NOT_FOR_KUBELETS = NOT_PASSED_ON | {b"cookie", b"origin"}
 
 BEARER = b"base64url.bearer.authorization.k8s.io."
 """What a browser, which can set no headers, puts its token behind, among the protocols of a WebSocket."""
@@ -63,6 +64,9 @@ class NodeClient:
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         """`tls`: whom to believe, and what to show; by default everybody, and nothing."""
         self.tls = tls or certificates.client_context(None)
+        """For kubelets."""
+        self.tls_of_pods = certificates.client_context(None)
+        """A pod's certificate is its own affair."""
         self._session: aiohttp.ClientSession | None = None
 
     @property
@@ -96,21 +100,31 @@ class NodeClient:
             raise
         return _chunks(stack, response)
 
-    async def upgrade(self, node: Node, method: str, path: str, headers: Iterable[tuple[bytes, bytes]]) -> Upgraded:
-        """Ask the node's kubelet to give a connection up for another protocol.
+    async def upgrade(
+        self,
+        url: str,
+        method: str,
+        path: str,
+        headers: Iterable[tuple[bytes, bytes]],
+        *,
+        tls: ssl.SSLContext,
+        not_passed_on: Collection[bytes],
+    ) -> Upgraded:
+        """Ask the server at a URL to give a connection up for another protocol; `path` includes the query.
 
-        Raises ServiceUnavailable when the kubelet does not answer.
+        `tls`: whom to believe, and what to show, if the URL is https. Raises ServiceUnavailable when nobody answers.
         """
-        url = kubelet_url(node)
         address = urlsplit(url)
-        kept = [(name, _without_token(name, value)) for name, value in headers if name.lower() not in NOT_PASSED_ON]
+        secure = address.scheme == "https"
+        port = address.port or (443 if secure else 80)
+        kept = [(name, _without_token(name, value)) for name, value in headers if name.lower() not in not_passed_on]
         lines = [f"{method} {path} HTTP/1.1".encode(), b"host: " + address.netloc.encode()]
         lines += [name + b": " + value for name, value in kept]
         writer = None
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 reader, writer = await asyncio.open_connection(
-                    address.hostname, address.port, limit=CHUNK, ssl=self.tls
+                    address.hostname, port, limit=CHUNK, ssl=tls if secure else None
                 )
             async with asyncio.timeout(UPGRADE_TIMEOUT):
                 writer.write(b"\r\n".join([*lines, b"content-length: 0", b"", b""]))

@@ -7,17 +7,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
 
 from kube.api import errors, resources
 from kube.api.core import Endpoints, Node, Pod, Service
 from kube.api.resources import Resource
 from kube.apiserver.nodes import NodeClient, kubelet_url
 from kube.apiserver.request import Request, Response
+from kube.apiserver.streams import join
 from kube.apiserver.verbs import Verbs
 
 if TYPE_CHECKING:
@@ -58,8 +62,8 @@ def parse_name(text: str) -> Name:
 
 def pod_address(pod: Pod, port: str) -> str:
     """`ip:port` of a pod: the port named, or the first that a container has. Raises BadRequest."""
-    if not pod.status.podIP:
-        raise errors.BadRequest(f"address not allowed: pod {pod.metadata.name} has no IP yet")
+    if not proxyable(pod.status.podIP):
+        raise errors.BadRequest("address not allowed")
     if not port:
         ports = [p.containerPort for c in pod.spec.containers for p in c.ports]
         port = str(ports[0]) if ports else "80"
@@ -69,6 +73,15 @@ def pod_address(pod: Pod, port: str) -> str:
             raise errors.BadRequest(f"pod {pod.metadata.name} has no port named {errors.quote(port)}")
         port = str(named[0])
     return f"{pod.status.podIP}:{port}"
+
+
+def proxyable(address: str) -> bool:
+    """Whether a pod may have this address: nobody is to reach this machine's own ports by a status that says so."""
+    try:
+        ip = ip_address(address)
+    except ValueError:
+        return False
+    return not (ip.is_loopback or ip.is_link_local or ip.is_multicast or ip.is_unspecified)
 
 
 def endpoint_address(service: Service, endpoints: Endpoints | None, port: str) -> str:
@@ -113,17 +126,31 @@ async def address_of(request: Request, resource: Resource, verbs: Verbs) -> tupl
             raise errors.no_such_method()
 
 
-async def relay(request: Request, resource: Resource, verbs: Verbs, nodes: NodeClient) -> Response:
-    """Pass a request on, and its answer back, as it comes. Raises ServiceUnavailable when nobody answers."""
+async def relay(
+    request: Request, resource: Resource, verbs: Verbs, nodes: NodeClient, stopping: asyncio.Event
+) -> Response:
+    """Pass a request on, and its answer back, as it comes; or the connection itself, when another protocol is asked for
+    and granted. Raises ServiceUnavailable when nobody answers.
+    """
     import aiohttp
 
     _, base = await address_of(request, resource, verbs)
-    url = f"{base}/{request.target.rest}"
+    rest, query = request.target.rest, urlencode([*request.query.items().items()], doseq=True)
+    query = f"?{query}" if query else ""
+    if rest and request.path.endswith("/"):
+        rest += "/"
+    if request.upgrade is not None:
+        path = quote(f"/{rest}", safe="/:@!$&'()*+,;=~") + query
+        return await join(request.upgrade, request, nodes, base, path, stopping, to_kubelet=resource is resources.NODES)
+    if not rest and not request.path.endswith("/"):
+        # Else links that are relative would lead elsewhere.
+        return Response(status=301, headers=[(b"location", f"{quote(request.path, safe='/:@')}/{query}".encode())])
+    url = f"{base}/{rest}"
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers.items()}
     headers = {name: value for name, value in headers.items() if name.lower() not in HOP_BY_HOP}
     params = [(name, value) for name, values in request.query.items().items() for value in values]
     # A pod's certificate is its own affair, as upstream has it; a kubelet is shown who asks.
-    tls = nodes.tls if resource is resources.NODES else False
+    tls = nodes.tls if resource is resources.NODES else nodes.tls_of_pods
     stack = AsyncExitStack()
     try:
         answer = await stack.enter_async_context(

@@ -11,10 +11,10 @@ from urllib.parse import urlencode, urlsplit
 
 from kube.api import errors, resources
 from kube.api.core import Node, Pod
-from kube.apiserver.nodes import NodeClient
+from kube.apiserver.nodes import NOT_FOR_KUBELETS, NOT_PASSED_ON, NodeClient, kubelet_url
 from kube.apiserver.podlog import log_container
 from kube.apiserver.request import Request, Response
-from kube.apiserver.upgrade import Tunnel
+from kube.apiserver.upgrade import Tunnel, Upgrade
 from kube.apiserver.verbs import Verbs
 
 SUBRESOURCES = ("exec", "attach", "portforward")
@@ -32,8 +32,6 @@ async def connect(request: Request, verbs: Verbs, nodes: NodeClient, stopping: a
         raise errors.BadRequest(f"pod {target.name} does not have a host assigned")
     if request.upgrade is None:
         raise errors.BadRequest("Upgrade request required")
-    if foreign_origin(request.header(b"origin"), request.header(b"host")):
-        raise errors.Forbidden("a page of another origin may not open this connection")
     try:
         node = (await verbs.get(resources.NODES, "", pod.spec.nodeName)).decode()
     except errors.NotFound:
@@ -41,10 +39,27 @@ async def connect(request: Request, verbs: Verbs, nodes: NodeClient, stopping: a
             f'the node "{pod.spec.nodeName}" of the pod is gone: there is no one to ask'
         ) from None
     assert isinstance(node, Node)
-    answer = await nodes.upgrade(node, request.method, path, request.upgrade.headers)
+    return await join(request.upgrade, request, nodes, kubelet_url(node), path, stopping)
+
+
+async def join(
+    upgrade: Upgrade,
+    request: Request,
+    nodes: NodeClient,
+    url: str,
+    path: str,
+    stopping: asyncio.Event,
+    *,
+    to_kubelet: bool = True,
+) -> Response:
+    """Join the client with the server at a URL, if that gives its connection up too; else pass its answer on."""
+    if foreign_origin(request.header(b"origin"), request.header(b"host")):
+        raise errors.Forbidden("a page of another origin may not open this connection")
+    tls, kept_back = (nodes.tls, NOT_FOR_KUBELETS) if to_kubelet else (nodes.tls_of_pods, NOT_PASSED_ON)
+    answer = await nodes.upgrade(url, request.method, path, upgrade.headers, tls=tls, not_passed_on=kept_back)
     if answer.connection is None:
         return Response(answer.body, answer.status, answer.content_type)
-    return Response(status=101, tunnel=Tunnel(request.upgrade, answer.connection, answer.head, stopping))
+    return Response(status=101, tunnel=Tunnel(upgrade, answer.connection, answer.head, stopping))
 
 
 def foreign_origin(origin: str, host: str) -> bool:

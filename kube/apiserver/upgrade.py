@@ -1,8 +1,10 @@
-"""Connections that stop being HTTP: exec, attach and port-forward, over SPDY/3.1 or a WebSocket.
+"""Connections that stop being HTTP: exec, attach and port-forward, over SPDY/3.1 or a WebSocket, and whatever a server
+behind the subresource `proxy` may speak.
 
-ASGI knows no upgrade but its own WebSocket. What runs inside these connections is the kubelet's business, so here they
-are bytes: the request is answered as any other (who may, which pod, which node), and then the client's connection and
-one to the kubelet are joined. `UpgradeProtocol`, uvicorn's own but for this, hands the connection out with the scope.
+ASGI knows no upgrade but its own WebSocket. What runs inside these connections is the other server's business, so here
+they are bytes: the request is answered as any other (who may, which pod, which node), and then the client's connection
+and one to that server are joined. `UpgradeProtocol`, uvicorn's own but for this, hands the connection out with the
+scope.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ LINGER = 10.0
 """Seconds for one side to end after the other has."""
 PATHS = re.compile(rb"/(exec|attach|portforward)/?(\?|$)")
 """Of these, WebSockets too are passed on as they are; all others are uvicorn's (watches)."""
+PROXIED = re.compile(rb"/api/v1/(nodes/[^/?]+|namespaces/[^/?]+/(pods|services)/[^/?]+)/proxy([/?]|$)")
+"""Behind these, any protocol is."""
 
 Pair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -71,6 +75,10 @@ class UpgradeProtocol(HttpToolsProtocol):
 
     def _asks(self) -> bool:
         upgrade = self._get_upgrade()
+        if upgrade is None:
+            return False
+        if PROXIED.match(self.url):
+            return self.scope["method"] == "GET"
         return upgrade == b"spdy/3.1" or (upgrade == b"websocket" and PATHS.search(self.url) is not None)
 
     def _should_upgrade(self) -> bool:

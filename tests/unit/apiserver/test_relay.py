@@ -11,6 +11,7 @@ from aiohttp import web
 
 from kube.api import errors
 from kube.api.core import Endpoints, Pod, Service
+from kube.apiserver import relay
 from kube.apiserver.relay import Name, endpoint_address, parse_name, pod_address
 
 NAMES = {
@@ -46,8 +47,12 @@ def test_a_pod_is_reached_at_the_port_asked_for_or_its_first() -> None:
     assert pod_address(pod("10.0.0.1"), "") == "10.0.0.1:80"
     with pytest.raises(errors.BadRequest, match="no port named"):
         pod_address(pod("10.0.0.1"), "admin")
-    with pytest.raises(errors.BadRequest, match="no IP"):
-        pod_address(pod(""), "80")
+
+
+@pytest.mark.parametrize("address", ["", "127.0.0.1", "169.254.169.254", "0.0.0.0", "::1", "224.0.0.1"])
+def test_a_status_cannot_lead_to_this_machines_own_ports(address: str) -> None:
+    with pytest.raises(errors.BadRequest, match="address not allowed"):
+        pod_address(pod(address), "80")
 
 
 def test_a_service_is_reached_at_a_ready_endpoint() -> None:
@@ -82,7 +87,10 @@ async def echo() -> AsyncIterator[int]:
     await runner.cleanup()
 
 
-async def test_a_request_is_passed_on_as_it_is(http: httpx.AsyncClient, echo: int) -> None:
+async def test_a_request_is_passed_on_as_it_is(
+    http: httpx.AsyncClient, echo: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "proxyable", lambda address: True)  # the server of the test is on loopback
     path = "/api/v1/namespaces/default/pods"
     body: dict[str, Any] = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
     await http.post(path, json=body)
