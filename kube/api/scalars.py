@@ -34,7 +34,7 @@ AlwaysInt64 = Annotated[Int64, BeforeValidator(lambda v: 0 if v is None else v)]
 AlwaysPort = Annotated[IntOrString, BeforeValidator(lambda v: 0 if v is None else v)]
 """The number or name of a port, written even when it is zero; use it with meta.always()."""
 
-Quantity = Annotated[str, BeforeValidator(quantity.from_json)]
+Quantity = Annotated[str, BeforeValidator(quantity.from_json), Field(json_schema_extra={"format": "quantity"})]
 """An amount such as `500m` or `128Mi`, held in canonical form; numbers are taken too."""
 
 ResourceList = dict[str, Quantity]

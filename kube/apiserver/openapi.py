@@ -7,28 +7,41 @@ moment to make and is rarely asked for, so it is made at the first request.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import orjson
 from pydantic.json_schema import models_json_schema
 
-from kube.api.meta import Model, Object
+from kube.api.meta import DeleteOptions, ListMeta, Model, Object
 from kube.api.patch import MERGE_KEYS, VALUES
 from kube.api.resources import SERVED, UNSTORED, Resource
-from kube.apiserver import swagger
+from kube.apiserver import operations, swagger
+from kube.apiserver.operations import gvk
 from kube.apiserver.request import Response
 
 REF = "#/components/schemas/"
-META_MODELS = {
-    "Condition", "LabelSelector", "LabelSelectorRequirement", "ListMeta", "ManagedFieldsEntry", "ObjectMeta",
-    "OwnerReference", "DeleteOptions", "Preconditions",
-}  # fmt: skip
+META = "io.k8s.apimachinery.pkg.apis.meta.v1."
+PACKAGES = {module: module for module in ("authentication", "authorization", "autoscaling", "coordination",
+                                          "discovery", "events", "policy")}  # fmt: skip
+"""The packages of models that are no kinds, by the module of kube.api; all others are core's."""
 
-QUERY_PARAMETERS = {
-    "dryRun": "string", "fieldManager": "string", "fieldValidation": "string", "pretty": "string",
+SCALARS: dict[str, dict[str, Any]] = {
+    "io.k8s.apimachinery.pkg.api.resource.Quantity": {"oneOf": [{"type": "string"}, {"type": "number"}]},
+    "io.k8s.apimachinery.pkg.util.intstr.IntOrString": {
+        "oneOf": [{"type": "integer"}, {"type": "string"}], "format": "int-or-string",
+    },
 }  # fmt: skip
+"""What has a name in upstream's documents although it is no object."""
+QUANTITY, INT_OR_STRING = SCALARS
+
+
+NOT_REQUIRED = {
+    ("EndpointSlice", "ports"), ("EventSeries", "count"), ("ProjectedVolumeSource", "sources"),
+    ("ServicePort", "targetPort"),
+}  # fmt: skip
+"""Fields that are always written, and may be left out."""
 
 
 class OpenApi:
@@ -73,43 +86,110 @@ def _hash(text: bytes) -> str:
     return hashlib.sha512(text).hexdigest().upper()
 
 
-def _schema_name(model: str, group: str) -> str:
-    if model in META_MODELS:
-        return f"io.k8s.apimachinery.pkg.apis.meta.v1.{model}"
-    return f"io.k8s.api.{group.partition('.')[0] or 'core'}.v1.{model}"
+def schema_name(model: type[Model]) -> str:
+    """What upstream calls the schema of a model: by the package of Kubernetes that declares it."""
+    module = model.__module__.rpartition(".")[2]
+    if module == "meta":
+        return META + model.__name__
+    if issubclass(model, Object):
+        group, _, version = model.apiVersion.rpartition("/")
+        return f"io.k8s.api.{group.partition('.')[0] or 'core'}.{version}.{model.__name__}"
+    return f"io.k8s.api.{PACKAGES.get(module, 'core')}.v1.{model.__name__}"
 
 
-def _gvk(model: type[Object]) -> dict[str, str]:
-    group, _, version = model.apiVersion.rpartition("/")
-    return {"group": group, "version": version, "kind": model.kind}
+def _models_below(models: Iterable[type[Model]]) -> dict[str, type[Model]]:
+    """All models that the fields of some lead to, by their names."""
+    found: dict[str, type[Model]] = {}
+    waiting: list[Any] = [*models]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, type) and issubclass(each, Model):
+            if each.__name__ not in found:
+                found[each.__name__] = each
+                waiting += [field.annotation for field in each.model_fields.values()]
+        else:
+            waiting += get_args(each)
+    return found
 
 
 def _document(members: list[Resource]) -> dict[str, Any]:
-    group = members[0].group
-    models = [member.model for member in members]
+    models: list[type[Model]] = [member.model for member in members]
     models += [model for model in UNSTORED if model.apiVersion == members[0].api_version]
+    models += [ListMeta, DeleteOptions]
     _, schema = models_json_schema([(model, "validation") for model in models], ref_template=REF + "{model}")
     definitions: dict[str, Any] = schema.get("$defs", {})
-    by_name = {model.__name__: model for model in models}
-    components = {}
+    known = _models_below(models)
+    names = {name: schema_name(known[name]) for name in definitions}
+    components: dict[str, Any] = dict(SCALARS)
     for name, definition in definitions.items():
-        cleaned = _cleaned(definition, group)
+        cleaned = _cleaned(definition, names)
         for field, extensions in _patch_rules(name).items():
             cleaned["properties"][field] |= extensions
-        if name in by_name:
-            typed = {"kind": {"type": "string", "description": "The kind of the object."},
-                     "apiVersion": {"type": "string", "description": "The version of its schema."}}  # fmt: skip
-            cleaned["properties"] = typed | cleaned.get("properties", {})
-            cleaned["x-kubernetes-group-version-kind"] = [_gvk(by_name[name])]
-        components[_schema_name(name, group)] = cleaned
+        model = known[name]
+        if needed := _required(model):
+            cleaned["required"] = needed
+        if model in models and issubclass(model, Object):
+            cleaned["properties"] = _TYPED | cleaned.get("properties", {})
+            cleaned["x-kubernetes-group-version-kind"] = [gvk(model)]
+        components[names[name]] = cleaned
+    for member in members:
+        if "list" in member.verbs:
+            components[f"{names[member.model.__name__]}List"] = _list_of(member, names)
+
+    def reference(kind: str) -> dict[str, str]:
+        own = kind.removesuffix("List") if kind not in names else kind
+        return {"$ref": REF + names[own] + kind.removeprefix(own)}
+
     paths: dict[str, Any] = {}
     for member in members:
-        paths |= _paths(member)
+        paths |= operations.paths(member, reference)
     return {
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": "v1.33.0-kube"},
         "paths": paths,
         "components": {"schemas": components},
+    }
+
+
+def _required(model: type[Model]) -> list[str]:
+    """The fields without which an object makes no sense: those that Go writes also when they are empty.
+
+    Structs, which are never empty, are not among them.
+    """
+    return [
+        name
+        for name, field in model.model_fields.items()
+        if field.validate_default and field.default is None and _plain(field.annotation)
+        if (model.__name__, name) not in NOT_REQUIRED
+    ]
+
+
+def _plain(annotation: Any) -> bool:
+    if get_origin(annotation) is list:
+        return True
+    if isinstance(annotation, type):
+        return issubclass(annotation, str | int)
+    return bool(get_args(annotation)) and all(map(_plain, get_args(annotation)))
+
+
+_TYPED = {
+    "kind": {"type": "string", "description": "The kind of the object."},
+    "apiVersion": {"type": "string", "description": "The version of its schema."},
+}
+
+
+def _list_of(member: Resource, names: Mapping[str, str]) -> dict[str, Any]:
+    item, kind = {"$ref": REF + names[member.model.__name__]}, {**gvk(member.model), "kind": f"{member.kind}List"}
+    return {
+        "type": "object",
+        "description": f"{member.kind}List is a list of {member.plural}.",
+        "properties": {
+            **_TYPED,
+            "metadata": {"allOf": [{"$ref": REF + names["ListMeta"]}], "description": "About the list."},
+            "items": {"type": "array", "items": {"allOf": [item]}, "description": "The objects."},
+        },
+        "required": ["items"],
+        "x-kubernetes-group-version-kind": [kind],
     }
 
 
@@ -129,10 +209,10 @@ def _names_below(model: type[Model]) -> set[str]:
     return {model.__name__}.union(*(_names_below(below) for below in model.__subclasses__()))
 
 
-def _cleaned(node: Any, group: str) -> Any:
+def _cleaned(node: Any, names: Mapping[str, str]) -> Any:
     """Pydantic's schema in upstream's words: no titles, no null alternatives, upstream's names of the models."""
     if isinstance(node, list):
-        return [_cleaned(item, group) for item in node]
+        return [_cleaned(item, names) for item in node]
     if not isinstance(node, dict):
         return node
     alternatives = node.get("anyOf")
@@ -140,8 +220,10 @@ def _cleaned(node: Any, group: str) -> Any:
         real = [item for item in alternatives if item.get("type") != "null"]
         rest = {key: value for key, value in node.items() if key != "anyOf"}
         if {item.get("type") for item in real} == {"integer", "string"}:
-            return _cleaned({**rest, "type": "string", "format": "int-or-string"}, group)
-        return _cleaned({**rest, **real[0]}, group)
+            return _cleaned({**rest, "$ref": INT_OR_STRING}, names)
+        return _cleaned({**rest, **real[0]}, names)
+    if node.get("format") == "quantity":
+        node = {**{key: value for key, value in node.items() if key not in ("type", "format")}, "$ref": QUANTITY}
     if node.get("additionalProperties") is True:
         node = {**node, "x-kubernetes-preserve-unknown-fields": True}
     result: dict[str, Any] = {}
@@ -151,40 +233,10 @@ def _cleaned(node: Any, group: str) -> Any:
         if key == "default" and value in (None, "", 0, False, [], {}):
             continue
         if key == "$ref":
-            result["allOf"] = [{"$ref": REF + _schema_name(value.removeprefix(REF), group)}]
+            name = value.removeprefix(REF)
+            result["allOf"] = [{"$ref": REF + names.get(name, name)}]
         elif key == "properties":
-            result[key] = {name: _cleaned(item, group) for name, item in value.items()}
+            result[key] = {name: _cleaned(item, names) for name, item in value.items()}
         else:
-            result[key] = _cleaned(value, group)
+            result[key] = _cleaned(value, names)
     return result
-
-
-def _paths(resource: Resource) -> dict[str, Any]:
-    gvk = _gvk(resource.model)
-    item = resource.path("{namespace}" if resource.namespaced else "", "{name}")
-    collection = resource.path("{namespace}" if resource.namespaced else "")
-    query = [{"name": name, "in": "query", "schema": {"type": type_, "uniqueItems": True}}
-             for name, type_ in QUERY_PARAMETERS.items()]  # fmt: skip
-
-    def operation(action: str, *, writes: bool) -> dict[str, Any]:
-        described: dict[str, Any] = {
-            "responses": {"200": {"description": "OK"}},
-            "x-kubernetes-action": action,
-            "x-kubernetes-group-version-kind": gvk,
-        }
-        if writes:
-            described["parameters"] = query
-        return described
-
-    def operations(*wanted: tuple[str, str, str, bool]) -> dict[str, Any]:
-        return {method: operation(action, writes=writes) for method, verb, action, writes in wanted
-                if verb in resource.verbs}  # fmt: skip
-
-    paths = {
-        collection: operations(("get", "list", "list", False), ("post", "create", "post", True)),
-        item: operations(
-            ("get", "get", "get", False), ("put", "update", "put", True),
-            ("patch", "patch", "patch", True), ("delete", "delete", "delete", False),
-        ),
-    }  # fmt: skip
-    return {path: found for path, found in paths.items() if found}

@@ -28,12 +28,14 @@ def document(v3_documents: Mapping[str, bytes]) -> dict[str, Any]:
     for text in v3_documents.values():
         v3 = orjson.loads(text)
         info = v3["info"]
-        for name, schema in v3["components"]["schemas"].items():
-            # Of a kind that is only stored nothing is known; kubectl's own types serve it better than a half truth.
-            if not schema.get("x-kubernetes-preserve-unknown-fields"):
+        schemas = v3["components"]["schemas"]
+        # Of a kind that is only stored nothing is known; kubectl's own types serve it better than a half truth.
+        stored = {name for name, schema in schemas.items() if schema.get("x-kubernetes-preserve-unknown-fields")}
+        for name, schema in schemas.items():
+            if name not in stored and name.removesuffix("List") not in stored:
                 definitions[name] = _schema(schema)
         for path, operations in v3["paths"].items():
-            paths[path] = {verb: _operation(operation) for verb, operation in operations.items()}
+            paths[path] = {verb: _operation(each) for verb, each in operations.items() if verb != "parameters"}
     return {"swagger": "2.0", "info": info, "paths": paths, "definitions": definitions}
 
 
@@ -42,6 +44,9 @@ def _schema(node: Any) -> Any:
         return [_schema(item) for item in node]
     if not isinstance(node, dict):
         return node
+    if "oneOf" in node:
+        # v2 knows one type alone: kubectl takes a number where such a string may be.
+        return {"type": "string", **{key: value for key, value in node.items() if key != "oneOf"}}
     if set(node.get("allOf", [{}])[0]) == {"$ref"}:
         # v2 lets a description stand beside a reference.
         rest = {key: value for key, value in node.items() if key != "allOf"}
@@ -52,7 +57,9 @@ def _schema(node: Any) -> Any:
 def _operation(operation: Mapping[str, Any]) -> dict[str, Any]:
     parameters = [{"name": p["name"], "in": p["in"], "type": p["schema"]["type"], "uniqueItems": True}
                   for p in operation.get("parameters", ())]  # fmt: skip
-    return {**operation, **({"parameters": parameters} if parameters else {})}
+    kept = {key: value for key, value in operation.items() if key not in ("parameters", "requestBody", "responses")}
+    kept["responses"] = {code: {"description": each["description"]} for code, each in operation["responses"].items()}
+    return {**kept, **({"parameters": parameters} if parameters else {})}
 
 
 _STRING, _BOOL = "string", "bool"

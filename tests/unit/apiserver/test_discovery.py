@@ -64,6 +64,34 @@ async def test_every_reference_in_the_schema_leads_somewhere(http: httpx.AsyncCl
         assert references(document) <= names
 
 
+async def test_models_and_operations_have_upstreams_names(http: httpx.AsyncClient) -> None:
+    index = (await http.get("/openapi/v3")).json()["paths"]
+    slices = (await http.get(index["apis/discovery.k8s.io/v1"]["serverRelativeURL"])).json()
+    schemas = slices["components"]["schemas"]
+    assert {"io.k8s.api.core.v1.ObjectReference", "io.k8s.api.discovery.v1.Endpoint"} <= schemas.keys()
+    core = (await http.get(index["api/v1"]["serverRelativeURL"])).json()
+    schemas, paths = core["components"]["schemas"], core["paths"]
+    assert schemas["io.k8s.api.core.v1.Container"]["required"] == ["name"]
+    assert schemas["io.k8s.api.core.v1.PodList"]["x-kubernetes-group-version-kind"][0]["kind"] == "PodList"
+    limits = schemas["io.k8s.api.core.v1.ResourceRequirements"]["properties"]["limits"]["additionalProperties"]
+    assert limits["allOf"][0]["$ref"].endswith("io.k8s.apimachinery.pkg.api.resource.Quantity")
+    pods = "/api/v1/namespaces/{namespace}/pods"
+    said = {
+        (path, method): (operation["operationId"], operation["x-kubernetes-action"])
+        for path in ("/api/v1/pods", pods, f"{pods}/{{name}}", f"{pods}/{{name}}/eviction", f"{pods}/{{name}}/exec")
+        for method, operation in paths[path].items()
+        if method != "parameters"
+    }
+    assert said["/api/v1/pods", "get"] == ("listCoreV1PodForAllNamespaces", "list")
+    assert said[pods, "post"] == ("createCoreV1NamespacedPod", "post")
+    assert said[pods, "delete"] == ("deleteCoreV1CollectionNamespacedPod", "deletecollection")
+    assert said[f"{pods}/{{name}}", "get"] == ("readCoreV1NamespacedPod", "get")
+    assert said[f"{pods}/{{name}}/eviction", "post"] == ("createCoreV1NamespacedPodEviction", "post")
+    assert said[f"{pods}/{{name}}/exec", "get"] == ("connectCoreV1GetNamespacedPodExec", "connect")
+    eviction = paths[f"{pods}/{{name}}/eviction"]["post"]["x-kubernetes-group-version-kind"]
+    assert eviction == {"group": "policy", "version": "v1", "kind": "Eviction"}
+
+
 async def test_versions_and_pages(http: httpx.AsyncClient) -> None:
     assert (await http.get("/version")).json()["major"] == "1"
     assert "/api/v1" in (await http.get("/")).json()["paths"]
