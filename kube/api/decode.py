@@ -60,36 +60,59 @@ def load(model: type[Model], data: bytes | str | Mapping[str, Any]) -> Mapping[s
         text = "unexpected end of JSON input" if error.pos >= len(data.strip()) else str(error)
         raise BadRequest(
             f"the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; "
-            f"json parse error: {text}"
+            f"json parse error: {text} ({_summary(data)})"
         ) from None
     if not isinstance(content, dict):
         raise BadRequest(
             f"the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse "
             f"error: json: cannot unmarshal {json_type(content)} into Go value of type struct {{ APIVersion string "
-            f'"json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }}'
+            f'"json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }} ({_summary(data)})'
         )
     return content
 
 
 def _check_type(model: type[Object], content: Mapping[str, Any]) -> None:
     api_version, kind = content.get("apiVersion") or "", content.get("kind") or ""
+    for field, value in (("apiVersion", api_version), ("kind", kind)):
+        if not isinstance(value, str):
+            raise BadRequest(
+                f"the object provided is unrecognized (must be of type {model.kind}): couldn't get version/kind; json "
+                f"parse error: json: cannot unmarshal {json_type(value)} into Go struct field .{field} of type string"
+            )
     if kind and kind != model.kind:
         version = api_version or model.apiVersion
-        if isinstance(kind, str) and any(kind == m.kind for m in _KINDS):
+        if any(kind == m.kind for m in _KINDS):
             raise BadRequest(
                 f'{kind} in version "{version}" cannot be handled as a {model.kind}: converting '
                 f"({_go_package(version)}.{kind}) to ({_internal(model)}): unknown conversion"
             )
-        raise BadRequest(
-            f'no kind "{kind}" is registered for version "{version}" in scheme "pkg/api/legacyscheme/scheme.go:30"'
-        )
+        raise _unknown(model, kind, version)
     if api_version and api_version != model.apiVersion:
+        if (model.kind, api_version) not in _TYPES:
+            raise _unknown(model, model.kind, api_version)
         raise BadRequest(
             f"the API version in the data ({api_version}) does not match the expected API version ({model.apiVersion})"
         )
 
 
 _KINDS: tuple[type[Object], ...] = (*(resource.model for resource in resources.SERVED), *resources.UNSTORED)
+
+
+_TYPES = frozenset((model.kind, model.apiVersion) for model in _KINDS)
+
+
+def _unknown(model: type[Object], kind: str, version: str) -> BadRequest:
+    why = f'no kind "{kind}" is registered for version "{version}" in scheme "pkg/api/legacyscheme/scheme.go:30"'
+    return BadRequest(f'{kind} in version "{_go_package(version)}" cannot be handled as a {model.kind}: {why}')
+
+
+def _summary(data: bytes | str) -> str:
+    """The beginning of a body that cannot be read, as it is told of: in hexadecimal if it is no object."""
+    raw = data.encode() if isinstance(data, str) else data
+    if not raw:
+        return "<empty>"
+    shown = raw[:30].decode(errors="replace") if raw.startswith(b"{") else raw[:30].hex()
+    return f"{shown} ..." if len(raw) > 30 else shown
 
 
 def _kind(model: type[Model]) -> str:

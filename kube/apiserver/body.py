@@ -47,8 +47,9 @@ def check_fields(
     if level == "Ignore":
         return
     if level not in ("Strict", "Warn"):
-        found = [errors.not_supported("fieldValidation", level, ["Ignore", "Strict", "Warn"])]
-        raise errors.invalid_object("CreateOptions", "", found, "meta.k8s.io")
+        found = [errors.not_supported("fieldValidation", level, ["", "Ignore", "Strict", "Warn"])]
+        kind = {"PUT": "UpdateOptions", "PATCH": "PatchOptions"}.get(request.method, "CreateOptions")
+        raise errors.invalid_object(kind, "", found, "meta.k8s.io")
     repeated, of_yaml = _repeated(request, data) if of_body else ([], False)
     if level == "Strict":
         lines = ["yaml: unmarshal errors:\n  " + "\n  ".join(repeated)] if of_yaml and repeated else repeated

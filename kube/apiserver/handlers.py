@@ -20,7 +20,7 @@ from kube.apiserver.nodes import NodeClient
 from kube.apiserver.request import JSON, Request, Response
 from kube.apiserver.subresources import Handler, Subresources
 from kube.apiserver.unstored import Unstored
-from kube.apiserver.verbs import Verbs
+from kube.apiserver.verbs import Verbs, parse_version
 from kube.apiserver.watch import watch
 
 
@@ -66,7 +66,7 @@ class Handlers:
                 return await self._list(request, resource)
         parameters.need_namespace(target, resource)
         verb = (self._of_object if target.name else self._of_collection).get(method)
-        if verb is None:
+        if verb is None or (verb == self._delete_collection and "deletecollection" not in resource.verbs):
             raise errors.no_such_method()
         return await verb(request, resource)
 
@@ -96,10 +96,10 @@ class Handlers:
 
     async def _watch(self, request: Request, resource: Resource) -> Response:
         query, target = request.query, request.target
-        options = parameters.list_options(request, resource)
+        options = parameters.list_options(request, resource, watch=True)
         version = options.resource_version
-        if version and not version.isdigit():
-            raise errors.BadRequest(f"Invalid value: {errors.quote(version)}: strconv.ParseUint: invalid syntax")
+        if version:
+            parse_version(version)
         timeout = query.integer("timeoutSeconds")
         view, _ = answers.view_of(request)
         lines = await watch(
@@ -144,9 +144,7 @@ class Handlers:
                 raise errors.BadRequest("the name of the object must be given in its metadata")
             obj.metadata.name = target.name
         if obj.metadata.name != target.name:
-            raise errors.BadRequest(
-                f"the name of the object ({obj.metadata.name}) does not match the name on the URL ({target.name})"
-            )
+            raise parameters.another_name(obj.metadata.name, target.name)
         if not subresource:
             warnings += unacted.warnings(conversion.to_stored(resource, obj))
         value, created = await self.verbs.update(
@@ -171,9 +169,7 @@ class Handlers:
                 raise errors.BadRequest("the patch leaves no object")
             body.check_fields(request, after, model, warnings)
             wanted = decode.decode(model, after)
-            if wanted.metadata.name != present.metadata.name or wanted.metadata.namespace != present.metadata.namespace:
-                found = [errors.invalid("metadata.name", wanted.metadata.name, "field is immutable")]
-                raise errors.invalid_object(resource.kind, target.name, found, resource.group)
+            parameters.check_name(wanted, present)
             stored = conversion.to_stored(resource, wanted)
             if not subresource:
                 warnings.extend(unacted.warnings(stored))

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from kube.api import errors, patch
+from kube.api import decode, errors, patch
 from kube.api.meta import Object
 from kube.apiserver import apply
 from kube.apiserver.request import Request
@@ -31,13 +31,18 @@ def of(request: Request, model: type[Object]) -> Callable[[dict[str, Any]], Any]
     try:
         content = orjson.loads(request.body)
     except orjson.JSONDecodeError as error:
-        raise errors.BadRequest(f"the patch is not valid JSON: {error}") from None
+        ended = error.pos >= len(request.body.strip())
+        raise _undecodable(kind, "unexpected end of JSON input" if ended else str(error)) from None
+    wanted, go_type = (list, "[]handlers.jsonPatchOp") if kind == JSON_PATCH else (dict, "map[string]interface {}")
+    if not isinstance(content, wanted):
+        why = f"json: cannot unmarshal {decode.json_type(content)} into Go value of type {go_type}"
+        raise _undecodable(kind, why)
     if kind == JSON_PATCH:
-        if not isinstance(content, list):
-            raise errors.BadRequest("a JSON patch is a list of operations")
         return lambda present: patch.json_patch(present, content)
-    if not isinstance(content, dict):
-        raise errors.BadRequest("a merge patch is an object")
     if kind == MERGE_PATCH:
         return lambda present: patch.merge_patch(present, content)
     return lambda present: patch.strategic_merge_patch(present, content, model)
+
+
+def _undecodable(kind: str, why: str) -> errors.BadRequest:
+    return errors.BadRequest(why if kind == STRATEGIC_MERGE_PATCH else f"error decoding patch: {why}")

@@ -43,7 +43,7 @@ class Subresources:
             "eviction": self._evict,
             "finalize": self._finalize,
             "log": lambda request, _: podlog.log(request, verbs, nodes),
-            "proxy": lambda request, resource: relay(request, resource, verbs, nodes),
+            "proxy": lambda request, resource: relay(request, resource, verbs, nodes, stopping),
             "scale": lambda request, resource: scale(request, resource, verbs),
             "token": access.request_token,
             **dict.fromkeys(streams.SUBRESOURCES, self._connect),
@@ -66,6 +66,8 @@ class Subresources:
     async def _evict(self, request: Request, resource: Resource) -> Response:
         target = request.target
         data, _ = body.read(request, Eviction)
+        if data.get("apiVersion") == "policy/v1beta1":
+            data["apiVersion"] = Eviction.apiVersion  # as kubectl sends it, until 1.21
         eviction = decode.decode(Eviction, data)
         parameters.check_namespace(eviction, target)
         dry_run = parameters.dry_run(request)
@@ -97,10 +99,16 @@ async def bind_pod(request: Request, verbs: Verbs) -> Response:
     data, _ = body.read(request, Binding)
     binding = decode.decode(Binding, data)
     name = target.name or binding.metadata.name
+    if binding.metadata.name not in ("", name):
+        raise errors.BadRequest("name in URL does not match name in Binding object")
+    parameters.check_namespace(binding, target)
     if not binding.target.name:
         raise errors.invalid_object("Binding", target.name, [errors.required("target.name")])
     if binding.target.kind not in ("", "Node", "Minion"):
         found = [errors.not_supported("target.kind", binding.target.kind, ["Node"])]
         raise errors.invalid_object("Binding", target.name, found)
-    await verbs.update(resources.PODS, target.namespace, name, lambda pod: bind(pod, binding), subresource="binding")
+    dry_run = parameters.dry_run(request)
+    await verbs.update(
+        resources.PODS, target.namespace, name, lambda pod: bind(pod, binding), subresource="binding", dry_run=dry_run
+    )
     return answers.json(DONE, 201)

@@ -9,6 +9,7 @@ or raises an `errors.ApiError`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -424,14 +425,18 @@ class Verbs:
         async def one(entry: Entry) -> None:
             namespace, name = _namespace_and_name(resource, entry)
             async with gate:
-                try:
+                with contextlib.suppress(errors.NotFound):
                     await self.delete(resource, namespace, name, options)
-                except errors.NotFound:
-                    return
 
-        async with asyncio.TaskGroup() as tasks:
-            for entry in listing.entries:
-                tasks.create_task(one(entry))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for entry in listing.entries:
+                    tasks.create_task(one(entry))
+        except* errors.ApiError as failed:
+            first: Exception = failed
+            while isinstance(first, ExceptionGroup):
+                first = first.exceptions[0]
+            raise first from None
         return listing
 
     async def _namespace(self, resource: Resource, namespace: str, name: str, peek: Peek | None = None) -> Compare:

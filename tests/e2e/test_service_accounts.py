@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from typing import Any
 
 from tests.e2e.api import Api, pod, shell
@@ -60,19 +61,26 @@ def test_a_client_library_in_a_pod_is_its_service_account(api: Api, node: Node) 
     assert eventually(lambda: isinstance(found := ask(), list) and found, "the client may list") == ["client"]
 
 
-def test_a_shell_in_a_container_reaches_the_apiserver_by_its_name(api: Api) -> None:
-    allow_reading(api)
-    ask = (
-        f'wget -qO- --no-check-certificate --header "Authorization: Bearer $(cat {TOKEN}/token)" '
-        f"https://kubernetes.default.svc/api/v1/namespaces/$(cat {TOKEN}/namespace)/pods"
-    )
-    script = f"test -s {TOKEN}/ca.crt && for i in $(seq 100); do {ask} && exit 0; sleep 0.2; done; exit 1"
+def test_curl_in_a_pod_believes_the_apiserver_by_its_name(api: Api, node: Node) -> None:
     # Not as root: the token's file is for the pod's own user.
-    rights = {"runAsUser": 1000, "runAsNonRoot": True}
-    api.create("pods", pod("client", shell(script), restartPolicy="Never", securityContext=rights))
-    api.wait_phase("client", "Succeeded", 60)
-    (item,) = api.http.get(api.path("pods", "client", "log")).json()["items"]
-    assert item["metadata"]["name"] == "client"
+    reads = shell(f"cat {TOKEN}/token >/dev/null && exec sleep 600")
+    api.run(pod("client", reads, securityContext={"runAsUser": 1000}, terminationGracePeriodSeconds=0))
+    pid = node.container(api.namespace, "client").attrs["State"]["Pid"]
+    files, name = f"/proc/{pid}/root{TOKEN}", "kubernetes.default.svc"
+    assert node.execute(api.namespace, "client", "cat", f"{TOKEN}/namespace") == api.namespace
+    address = api.send("GET", "/api/v1/namespaces/default/services/kubernetes")["spec"]["clusterIP"]
+    review = {"kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1"}
+    ask = (
+        f"nsenter --net=/proc/{pid}/ns/net curl --silent --show-error --retry 5 --retry-connrefused "
+        f"--cacert {files}/ca.crt --resolve {name}:443:{address} "
+        f"--header 'Authorization: Bearer '$(cat {files}/token) --json '{json.dumps(review)}' "
+        f"https://{name}/apis/authentication.k8s.io/v1/selfsubjectreviews"
+    )
+    answer = subprocess.run(["sh", "-c", ask], capture_output=True, text=True, timeout=60)
+    assert answer.returncode == 0, answer.stderr
+    who = json.loads(answer.stdout)["status"]["userInfo"]
+    assert who["username"] == f"system:serviceaccount:{api.namespace}:default"
+    assert who["extra"]["authentication.kubernetes.io/pod-name"] == ["client"]
 
 
 def test_a_pod_that_wants_no_token_has_none(api: Api, node: Node) -> None:

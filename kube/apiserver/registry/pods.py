@@ -70,7 +70,7 @@ class PodStrategy(Strategy):
         if not obj.spec.nodeName or obj.status.phase in TERMINAL:
             return 0
         if asked is not None:
-            return max(asked, 0)
+            return asked if asked >= 0 else 1
         return 30 if obj.spec.terminationGracePeriodSeconds is None else obj.spec.terminationGracePeriodSeconds
 
 

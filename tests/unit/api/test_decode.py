@@ -93,22 +93,24 @@ UNRECOGNISED = {
     ),
     "an unknown kind": (
         b'{"kind":"Prod","apiVersion":"v1"}',
-        'no kind "Prod" is registered for version "v1" in scheme "pkg/api/legacyscheme/scheme.go:30"',
+        'Prod in version "v1" cannot be handled as a Pod: no kind "Prod" is registered for version "v1" in scheme '
+        '"pkg/api/legacyscheme/scheme.go:30"',
     ),
     "another version": (
         b'{"kind":"Pod","apiVersion":"v2"}',
-        "the API version in the data (v2) does not match the expected API version (v1)",
+        'Pod in version "v2" cannot be handled as a Pod: no kind "Pod" is registered for version "v2" in scheme '
+        '"pkg/api/legacyscheme/scheme.go:30"',
     ),
     "cut off": (
         b'{"kind":',
         "the object provided is unrecognized (must be of type Pod): couldn't get version/kind; json parse error: "
-        "unexpected end of JSON input",
+        'unexpected end of JSON input ({"kind":)',
     ),
     "a list": (
         b"[]",
         "the object provided is unrecognized (must be of type Pod): couldn't get version/kind; json parse error: json: "
         'cannot unmarshal array into Go value of type struct { APIVersion string "json:\\"apiVersion,omitempty\\""; '
-        'Kind string "json:\\"kind,omitempty\\"" }',
+        'Kind string "json:\\"kind,omitempty\\"" } (5b5d)',
     ),
 }
 
