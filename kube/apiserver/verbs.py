@@ -156,7 +156,8 @@ class Verbs:
         generated = not meta.name and bool(meta.generateName)
         defaults.apply(obj)
         strategy.prepare_create(obj)
-        await self._admit(strategy, obj)
+        home = [await self._namespace(resource, namespace, meta.name, self.cache.entry)] if namespace else []
+        await self._admit(resource, strategy, obj)
         meta.uid = str(uuid.uuid4())
         meta.creationTimestamp = now()
         meta.deletionTimestamp = None
@@ -166,7 +167,6 @@ class Verbs:
         taken: set[str] = set()
         newer: dict[str, KeyValue] = {}
         tries = 0
-        home = [await self._namespace(resource, namespace, meta.name, self.cache.entry)] if namespace else []
         while True:
             if generated:
                 meta.name = generate_name(meta.generateName)
@@ -205,13 +205,16 @@ class Verbs:
                     raise errors.already_exists(resource.plural, meta.name, resource.group)
             taken |= result.current.keys() - {key}
 
-    async def _admit(self, strategy: Strategy, obj: Object) -> None:
+    async def _admit(self, resource: Resource, strategy: Strategy, obj: Object) -> None:
         """Have an object admitted. What it needs may have been made a moment ago, or be about to be."""
         try:
             strategy.admit(obj)
             return
         except errors.Forbidden:
             await self.cache.fresh()
+        if obj.metadata.namespace:
+            # What is missing may be so because the namespace is going away: that is said first, and at once.
+            await self._namespace(resource, obj.metadata.namespace, obj.metadata.name, self.cache.entry)
         clock = asyncio.get_running_loop().time
         until = clock() + strategy.patience(obj)
         while True:

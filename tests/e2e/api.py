@@ -52,6 +52,11 @@ class Api:
         found: Manifest = self.send("GET", self.path(plural, name, subresource))
         return found
 
+    def create_namespace(self) -> None:
+        """Make the namespace, and wait until its pods can have a service account."""
+        self.create("namespaces", {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": self.namespace}})
+        eventually(lambda: self.find("serviceaccounts", "default"), f"the account default of {self.namespace}")
+
     def find(self, plural: str, name: str) -> Manifest | None:
         """An object, or None if it does not exist."""
         try:

@@ -78,7 +78,7 @@ def node(cluster: Cluster) -> Iterator[Node]:
 def api(cluster: Cluster) -> Iterator[Api]:
     """The API, with a namespace of its own for every test; its pods are gone afterwards."""
     api = Api(cluster.settings.server, f"t-{secrets.token_hex(4)}")
-    api.create("namespaces", {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": api.namespace}})
+    api.create_namespace()
     yield api
     api.clear()
     api.close()

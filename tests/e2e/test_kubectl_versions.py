@@ -69,7 +69,7 @@ def kubectl(
     if shutil.which(request.param) is None:
         unavailable(f"the kubectl {request.param}")
     api = Api(cluster.settings.server, f"k-{secrets.token_hex(4)}")
-    api.create("namespaces", {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": api.namespace}})
+    api.create_namespace()
     api.create("pods", pod("talker", shell("echo hello; exec sleep 600"), terminationGracePeriodSeconds=0))
     api.create("replicationcontrollers", web_controller("web", 1))
     api.create("services", service("web"))

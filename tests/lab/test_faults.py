@@ -46,7 +46,7 @@ SHORT = ("kill both apiservers", "kill the leading scheduler", "kill the etcd le
 def api(lab: None) -> Iterator[Api]:
     """The lab's API."""
     api = Api(SETTINGS.server, NAMESPACE)
-    api.create("namespaces", namespace(NAMESPACE))
+    api.create_namespace()
     yield api
     api.clear()
     api.close()
@@ -74,7 +74,7 @@ def table() -> Iterator[Table]:
 @pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in SHORT else pytest.mark.long) for n in FAULTS])
 def test_it_heals_and_nothing_is_lost(api: Api, port: int, table: Table, name: str, again: int) -> None:
     own = Api(SETTINGS.server, f"{NAMESPACE}-{time.time_ns()}")
-    own.create("namespaces", namespace(own.namespace))
+    own.create_namespace()
     try:
         asyncio.run(torment(name, api, port, own, table))
         exact_in_the_end = f"what came and went is as many as wanted after: {name}"
@@ -165,10 +165,6 @@ def acted_without_the_lease(changed: list[Change], began: float) -> list[str]:
         assert done, f"no {kind} did anything"
         found += wrong(held(changed, f"/registry/leases/kube-system/kube-{kind}"), done)
     return found
-
-
-def namespace(name: str) -> dict[str, Any]:
-    return {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}}
 
 
 def web() -> dict[str, Any]:

@@ -30,7 +30,7 @@ exec web
 def api(lab: None) -> Iterator[Api]:
     """The lab's API, and a namespace of its own."""
     api = Api(SETTINGS.server, NAMESPACE)
-    api.create("namespaces", {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": NAMESPACE}})
+    api.create_namespace()
     yield api
     api.clear()
     api.close()

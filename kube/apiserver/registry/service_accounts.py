@@ -42,7 +42,7 @@ MOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 ROOT_CA = "kube-root-ca.crt"
 TOKEN_SECONDS = 3607
 """By this odd number the apiserver knows who asks for the token of this volume (tokens.py)."""
-PATIENCE = 1.5
+PATIENCE = 5.0
 """Seconds that the account `default` of a new namespace is waited for: a controller makes it (upstream: 0.9 to 1.8)."""
 
 

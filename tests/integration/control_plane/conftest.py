@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from kube.api.core import ServiceAccount
 from kube.client.rest import Client
 from kube.client.source import ApiSources
 from tests.integration.client.own_apiserver import OwnApiserver
@@ -80,4 +82,7 @@ async def control_plane(own_apiserver: OwnApiserver, tmp_path: Path) -> AsyncIte
         created.status = described.status
         await client.update(created, "status")
         await stack.enter_async_context(MemoryNode(client, ApiSources(client), bind=False).running())
+        async with asyncio.timeout(30):
+            while not (await client.list(ServiceAccount, "default")).items:  # pods run as it
+                await asyncio.sleep(0.05)
         yield plane

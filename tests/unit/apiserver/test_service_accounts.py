@@ -114,6 +114,14 @@ async def test_but_not_for_ever(http: httpx.AsyncClient) -> None:
     assert answer.json()["message"].endswith('default/default: serviceaccount "default" not found')
 
 
+async def test_a_namespace_that_is_going_away_says_so_first(http: httpx.AsyncClient) -> None:
+    await http.post("/api/v1/namespaces", json={"metadata": {"name": "going"}})
+    await http.delete("/api/v1/namespaces/going")
+    spec = {"containers": [{"name": "c", "image": "i"}]}
+    answer = await http.post("/api/v1/namespaces/going/pods", json={"metadata": {"name": "p"}, "spec": spec})
+    assert "because it is being terminated" in answer.json()["message"]
+
+
 MIRROR = {"kubernetes.io/config.mirror": "hash"}
 SECRET = {"name": "s", "secret": {"secretName": "s"}}
 TOKEN = {"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}
