@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import grpc
 import orjson
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from kube.api.core import ConfigMap, Pod, Secret, Service
 from kube.kubelet.docker import DockerRuntime
@@ -300,6 +302,31 @@ async def test_on_the_host_s_network(kubelet: Node) -> None:
     ready = await kubelet.until(is_ready)
     assert (ready.status.podIP, ready.status.hostIP) == ("127.0.0.1", "127.0.0.1")
     assert await run(kubelet, pod, "main", "hostname") == os.uname().nodename
+
+
+async def test_a_grpc_probe_asks_at_the_pod_s_address(kubelet: Node) -> None:
+    answers = {"status": "NOT_SERVING"}
+
+    class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it comes without types
+        async def Check(self, request: Any, context: Any) -> Any:  # as the service calls it
+            return health_pb2.HealthCheckResponse(**answers)
+
+    server = grpc.aio.server()
+    health_pb2_grpc.add_HealthServicer_to_server(Health(), server)
+    # No image here speaks gRPC, so we do, on the pod's network: the host's.
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        probe = {"grpc": {"port": port}, "periodSeconds": 1}
+        await kubelet.create("web", sh(FOREVER, readinessProbe=probe), hostNetwork=True)
+        await kubelet.until_runtime(lambda: "Unhealthy" in kubelet.recorder.reasons())
+        assert not is_ready(await kubelet.pod())
+        answers["status"] = "SERVING"
+        await kubelet.until(is_ready)
+    finally:
+        await server.stop(None)
+    words = 'Readiness probe failed: service unhealthy (responded with "NOT_SERVING")'
+    assert words in kubelet.recorder.messages("Unhealthy")
 
 
 async def test_a_restarted_kubelet_adopts_what_runs(kubelet: Node) -> None:
