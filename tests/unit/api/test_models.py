@@ -169,3 +169,25 @@ def test_every_field_has_a_description() -> None:
         if not descriptions.of(model).get(name)
     ]
     assert missing == []
+
+
+def test_a_clone_shares_nothing_that_can_be_changed() -> None:
+    text = b'{"metadata":{"name":"a"},"spec":{"containers":[{"name":"x","env":[{"name":"E"}]}]}}'
+    pod = core.Pod.parse(text)
+    copy = pod.clone()
+    assert copy == pod
+    assert copy.model_fields_set == pod.model_fields_set
+    copy.spec.containers[0].env[0].value = "changed"
+    copy.spec.containers[0].resources.limits["cpu"] = "1"
+    copy.status = core.PodStatus()
+    assert pod == core.Pod.parse(text)
+
+
+def test_a_clone_of_what_has_no_model_shares_nothing_either() -> None:
+    model = resources.STORED_ONLY[0].model
+    text = b'{"metadata":{"name":"a"},"spec":{"list":[{"of":["lists"]}]}}'
+    obj = model.parse(text)
+    copy = obj.clone()
+    assert copy == obj
+    copy.part("spec")["list"][0]["of"].append("more")  # type: ignore[attr-defined]  # it is Unstructured
+    assert obj == model.parse(text)
