@@ -336,9 +336,13 @@ class Client:
         # An idle connection is closed before the server does it (uvicorn: after 5 s): a request that is sent into a
         # connection that is just being closed fails, and a write may not be repeated.
         connector = aiohttp.TCPConnector(limit=limit, ssl=self._ssl or True, keepalive_timeout=4.0)
-        return aiohttp.ClientSession(
+        session = aiohttp.ClientSession(
             connector=connector, timeout=timeout, headers=self._headers, raise_for_status=False, trust_env=False
         )
+        # Else aiohttp by itself repeats a PUT or DELETE whose connection broke: perhaps when the fence would not let
+        # it pass any more, and what the first was answered nobody would know.
+        session._retry_connection = False
+        return session
 
     def _url(self, path: str, query: Mapping[str, str]) -> URL:
         given = {key: value for key, value in query.items() if value}

@@ -181,6 +181,23 @@ class TestTryingAgain:
                 await client.create(POD)
         assert len(server.asked) == 1
 
+    @pytest.mark.parametrize("verb", ["create", "update", "delete"])
+    async def test_nor_is_one_whose_connection_breaks(self, verb: str) -> None:
+        async def hang_up(request: web.Request) -> web.StreamResponse:
+            assert request.transport is not None
+            request.transport.abort()
+            return json(POD.to_json())
+
+        async with serve(hang_up) as server, Client(server.url) as client:
+            asked = {
+                "create": lambda: client.create(POD),
+                "update": lambda: client.update(POD),
+                "delete": lambda: client.delete(Pod, "web", "shop"),
+            }
+            with pytest.raises(errors.ServiceUnavailable):
+                await asked[verb]()
+        assert len(server.asked) == 1
+
     async def test_a_write_that_was_turned_away_with_retry_after_is(self, monkeypatch: pytest.MonkeyPatch) -> None:
         waits: list[float] = []
         sleep = asyncio.sleep
