@@ -37,10 +37,12 @@ class Recorder:
     @asynccontextmanager
     async def running(self, writers: int) -> AsyncIterator[None]:
         """Within it, so many writers write, one reader lists and one watcher watches; after it, all has been seen."""
-        # A connection a request: aiohttp sends what fails on an old connection again, on a new one.
         connector = aiohttp.TCPConnector(force_close=True)
         timeout = aiohttp.ClientTimeout(total=15)
         async with aiohttp.ClientSession(connector=connector, timeout=timeout) as self._session:
+            # Else aiohttp sends a DELETE whose connection breaks again, also if that was a new one: behind one address
+            # for all apiservers the second is answered that there is no such object.
+            self._session._retry_connection = False
             stop = asyncio.Event()
             watcher = asyncio.create_task(self._watch(await self._revision()))
             async with asyncio.TaskGroup() as tasks:

@@ -116,7 +116,11 @@ def _summary(kind: str, now: Mapping[str, Any]) -> str:
     return f"status: {status.get('readyReplicas', 0)} of {status.get('replicas', 0)} ready"
 
 
-_BOUND = re.compile(r"bound pod=(\S+) node=(\S+)")
+# What a line proves: that something had been written by then.
+_PROOFS = (
+    (re.compile(r"bound pod=(\S+) node=(\S+)"), "Pod {} bound to {}"),
+    (re.compile(r"too few pods, creating rc=(\S+)"), "ReplicationController {} created"),
+)
 # What a daemon's line means: its logger, the words it begins with, from whom, to whom.
 _MEANING = (
     ("scheduler.scheduler", "bound ", SCHEDULER, APISERVER),
@@ -140,9 +144,12 @@ def of_log(lines: Iterable[str], where: str, namespace: str) -> list[Hop]:
                 and (f"={namespace}/" in line.text or source == PROXY)
             ):
                 text = line.text.replace(f"{namespace}/", "")
-                proves = f"Pod {bound[1]} bound to {bound[2]}" if (bound := _BOUND.match(text)) else ""
-                found.append(Hop(line.time, source, target, f"{text} ({where})", proves=proves))
+                found.append(Hop(line.time, source, target, f"{text} ({where})", proves=_proved(text)))
     return found
+
+
+def _proved(text: str) -> str:
+    return next((what.format(*match.groups()) for line, what in _PROOFS if (match := line.match(text))), "")
 
 
 def of_container(inspected: Mapping[str, Any], where: str) -> Hop:

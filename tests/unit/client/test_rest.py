@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -189,7 +190,7 @@ class TestTryingAgain:
             return json(POD.to_json())
 
         async with serve(hang_up) as server, Client(server.url) as client:
-            asked = {
+            asked: dict[str, Callable[[], Awaitable[object]]] = {
                 "create": lambda: client.create(POD),
                 "update": lambda: client.update(POD),
                 "delete": lambda: client.delete(Pod, "web", "shop"),

@@ -103,6 +103,17 @@ def test_the_daemons_have_the_lines_that_are_looked_for(logger: str, words: str)
     assert f'"{words.strip()}' in Path(module.origin).read_text()
 
 
+def test_who_makes_pods_for_a_controller_has_seen_that_it_was_created() -> None:
+    line = "2026-11-23T21:25:16.000Z INFO controller_manager.replication: too few pods, creating rc=demo/web count=2"
+    late = Hop(2e9, "client", "etcd", "ReplicationController web created", 1)
+    hops = settled([late, *of_log([line], "here", NS)], 0)
+    assert [hop.what for hop in hops] == [
+        "ReplicationController web created",
+        "too few pods, creating rc=web count=2 (here)",
+    ]
+    assert hops[0].time == hops[1].time
+
+
 def test_a_containers_start_is_dockers_to_the_nanosecond() -> None:
     labels = {"io.kubernetes.container.name": "web", "io.kubernetes.pod.name": "hello"}
     hop = of_container({"Config": {"Labels": labels}, "State": {"StartedAt": "1970-01-01T00:00:01.123456789Z"}}, "n1")
