@@ -50,7 +50,6 @@ _POD_SPEC: dict[str, tuple[Any, ...]] = {
 # The proxy (kube/proxy) does not look at these.
 _SERVICE_SPEC: dict[str, tuple[Any, ...]] = {
     "ports.protocol": ("TCP", "UDP"),
-    "trafficDistribution": ("PreferSameNode",),
 }
 
 FIELDS: dict[type[Object], dict[str, tuple[Any, ...]]] = {

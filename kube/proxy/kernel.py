@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from kube.proxy import chains, metrics, rules
@@ -38,6 +38,7 @@ class KernelMode:
         node: str,
         health: HealthChecks,
         network: NodeNetwork,
+        zone_of: Callable[[str], str] = lambda node: "",
     ) -> None:
         self.services = services
         self._iptables = iptables
@@ -45,6 +46,7 @@ class KernelMode:
         self._node = node
         self._health = health
         self._network = network
+        self._zone_of = zone_of
         self._changed: set[str] = set()
         """Services that are to be looked at again."""
         self._routes: dict[ServicePortName, Route] = {}
@@ -56,6 +58,11 @@ class KernelMode:
     def update(self, key: str) -> None:
         self._changed.add(key)  # a service and its endpoints often change together, and all of them at the start
 
+    def zones_changed(self) -> None:
+        self._changed |= {
+            f"{name.namespace}/{name.name}" for name, route in self._routes.items() if route.service.prefer
+        }
+
     def _follow(self) -> None:
         """Make the rules of what has changed."""
         changed, self._changed = self._changed, set()
@@ -64,7 +71,7 @@ class KernelMode:
             for name in gone:
                 del self._routes[name], self._rules[name]
             for name, port in ports.items():
-                now = route(port, self.services.endpoints(name), self._node)
+                now = route(port, self.services.endpoints(name), self._node, self._zone_of)
                 if self._routes.get(name) != now:
                     self._routes[name] = now
                     self._rules[name] = rules.of_route(now, self._settings)

@@ -28,6 +28,9 @@ LAST_CHANGE = "endpoints.kubernetes.io/last-change-trigger-time"
 """Annotation of Endpoints: when the pod or service changed that made them change."""
 NO_CLUSTER_IP = ("", "None")
 DEFAULT_AFFINITY_SECONDS = 10800
+ZONE = "topology.kubernetes.io/zone"
+"""Label of nodes."""
+_PREFERENCES = {"PreferSameNode": "node", "PreferSameZone": "zone", "PreferClose": "zone"}
 
 _as_api = with_config(ConfigDict(strict=True, extra="ignore"))
 _SET = {"metadata"}
@@ -44,6 +47,7 @@ class _Metadata(TypedDict, total=False):
     uid: str
     resourceVersion: str
     annotations: dict[str, str]
+    labels: dict[str, str]
 
 
 @_as_api
@@ -120,6 +124,11 @@ class _Endpoints(TypedDict, total=False):
     subsets: list[_Subset]
 
 
+@_as_api
+class _Node(TypedDict, total=False):
+    metadata: _Metadata
+
+
 # What is kept of it
 
 
@@ -158,6 +167,24 @@ class Endpoints(Object):
         return cls.model_construct(_SET, metadata=_metadata(read), by_port=endpoints_of(read))
 
 
+class Node(Object):
+    """A node: the zone that it is in; empty: not known."""
+
+    kind = "Node"
+
+    zone: str = ""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(cls.made_of, handler.generate_schema(_Node))
+
+    @classmethod
+    def made_of(cls, read: _Node) -> Node:
+        """The node, of what was read of it."""
+        zone = read.get("metadata", {}).get("labels", {}).get(ZONE, "")
+        return cls.model_construct(_SET, metadata=_metadata(read), zone=sys.intern(zone))
+
+
 def service_ports(service: _Service) -> tuple[ServicePort, ...]:
     """The ports of a service that a node serves: none for a headless or an ExternalName service."""
     spec = service.get("spec", {})
@@ -191,7 +218,7 @@ def service_ports(service: _Service) -> tuple[ServicePort, ...]:
                 external_local=is_external and spec.get("externalTrafficPolicy") == "Local",
                 internal_local=spec.get("internalTrafficPolicy") == "Local",
                 health_check_node_port=spec.get("healthCheckNodePort", 0) if balanced else 0,
-                prefer_same_node=spec.get("trafficDistribution") == "PreferSameNode",
+                prefer=_PREFERENCES.get(spec.get("trafficDistribution", ""), ""),
             )
         )
     return tuple(found)
@@ -215,7 +242,7 @@ def endpoints_of(endpoints: _Endpoints) -> dict[str, tuple[Endpoint, ...]]:
     return {name: tuple(of_port.values()) for name, of_port in found.items()}
 
 
-def _metadata(read: _Service | _Endpoints) -> ObjectMeta:
+def _metadata(read: _Service | _Endpoints | _Node) -> ObjectMeta:
     found = read.get("metadata", {})
     changed = found.get("annotations", {}).get(LAST_CHANGE)
     return ObjectMeta.model_construct(

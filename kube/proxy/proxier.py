@@ -34,6 +34,9 @@ class Mode(Protocol):
     def update(self, key: str) -> None:
         """The service or the endpoints of this key changed."""
 
+    def zones_changed(self) -> None:
+        """A node is in another zone than it was."""
+
     async def sync(self, *, resync: bool) -> None:
         """Make the node as wanted. `resync`: whatever it was before may not be so any more. Raises IptablesFailed."""
 
@@ -91,6 +94,11 @@ class Proxier:
                 await _wait(self._wake, resync_at - loop.time())
         finally:
             self._mode.close()
+
+    def zones_changed(self) -> None:
+        """A node is in another zone than it was: look again at the services that care."""
+        self._mode.zones_changed()
+        self._wake.set()
 
     def check(self) -> None:
         """Raises if the rules have not been written for two sync periods."""

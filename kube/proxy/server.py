@@ -27,6 +27,7 @@ from kube.proxy.proxier import Proxier
 from kube.proxy.services import ServicePort
 from kube.proxy.state import Services
 from kube.proxy.userspace import UserspaceMode
+from kube.proxy.zones import Zones
 
 log = logging.getLogger(__name__)
 
@@ -56,15 +57,16 @@ async def serve(options: Options) -> None:
     async with flags.connect(options.client, user_agent="kube-proxy") as (_client, sources):
         informers = Informers(sources)
         services, endpoints = informers.of(lean.Service), informers.of(lean.Endpoints)
-        health = HealthChecks()
+        health, zones = HealthChecks(), Zones(informers)
         proxier = Proxier(
-            mode(options, Services(services, endpoints), iptables, health),
+            mode(options, Services(services, endpoints), iptables, health, zones),
             services,
             endpoints,
             sync_period=options.iptables_sync_period,
             min_sync_period=options.iptables_min_sync_period,
         )
         health.healthy = lambda: proxier.healthy
+        zones.on_change = proxier.zones_changed
 
         async def proxy_mode(_request: web.Request) -> web.Response:
             return web.Response(text=options.proxy_mode)
@@ -83,7 +85,9 @@ async def serve(options: Options) -> None:
             tasks.create_task(proxier.run(), name="proxier")
 
 
-def mode(options: Options, services: Services, iptables: Iptables, health: HealthChecks) -> UserspaceMode | KernelMode:
+def mode(
+    options: Options, services: Services, iptables: Iptables, health: HealthChecks, zones: Zones
+) -> UserspaceMode | KernelMode:
     """The mode that was asked for."""
     if options.proxy_mode == "userspace":
         return UserspaceMode(
@@ -109,6 +113,7 @@ def mode(options: Options, services: Services, iptables: Iptables, health: Healt
         node=options.hostname_override or socket.gethostname().lower(),
         health=health,
         network=NodeNetwork(settings),
+        zone_of=zones.of,
     )
 
 
@@ -126,12 +131,13 @@ async def present(options: Options) -> tuple[tables.Table, ...]:
     async with flags.connect(options.client, user_agent="kube-proxy") as (_client, sources):
         informers = Informers(sources)
         services, endpoints = informers.of(lean.Service), informers.of(lean.Endpoints)
+        informers.of(lean.Node)
         following = asyncio.ensure_future(informers.run())
         try:
             await informers.synced()
         finally:
             following.cancel()
-        chosen = mode(options, Services(services, endpoints), Iptables(), HealthChecks())
+        chosen = mode(options, Services(services, endpoints), Iptables(), HealthChecks(), Zones(informers))
         for service in sorted(services.list(), key=lambda service: service.key):
             chosen.update(service.key)
         ports = itertools.count(RENDERED_PORT)

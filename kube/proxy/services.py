@@ -67,8 +67,8 @@ class ServicePort:
     """internalTrafficPolicy Local: what comes to the cluster IP goes to backends on the node it came from."""
     health_check_node_port: int = 0
     """Where the node tells load balancers whether it has backends; 0: nowhere."""
-    prefer_same_node: bool = False
-    """trafficDistribution PreferSameNode: backends on the node it came to take the traffic, if there are any."""
+    prefer: str = ""
+    """trafficDistribution: `node` or `zone`, that of the node it came to: backends there take the traffic, if any."""
 
     @property
     def addresses(self) -> tuple[str, ...]:

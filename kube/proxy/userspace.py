@@ -157,6 +157,9 @@ class UserspaceMode:
         for name in (*ports, *gone):
             self._listeners.backends_changed(name)
 
+    def zones_changed(self) -> None:
+        """No distance counts here."""
+
     def tables(self, local_port: Callable[[ServicePort], int] | None = None) -> tuple[Table, ...]:
         """What the kernel is to have. `local_port`: where each service is listened for, if not where it is."""
         local_port = local_port or self._listeners.local_port

@@ -60,9 +60,9 @@ def test_services() -> None:
     assert unacted.warnings(objects.service()) == []
     preferring = objects.service(type="LoadBalancer")
     preferring.spec.trafficDistribution = "PreferClose"
-    assert unacted.warnings(preferring) == [
-        "spec.trafficDistribution=PreferClose: stored, but nothing here acts on it yet"
-    ]
+    assert unacted.warnings(preferring) == []
+    preferring.spec.ports[0].protocol = "SCTP"
+    assert unacted.warnings(preferring) == ["spec.ports[0].protocol=SCTP: stored, but nothing here acts on it yet"]
 
 
 @pytest.mark.parametrize("obj", [objects.pod(), objects.rc(), objects.service(), objects.node()], ids=lambda o: o.kind)

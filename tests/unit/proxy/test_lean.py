@@ -5,13 +5,15 @@ from __future__ import annotations
 import orjson
 
 from kube.api import core
-from kube.client.source import EtcdSources
+from kube.client.rest import Client
+from kube.client.source import ApiSources, EtcdSources
 from kube.client.watch import parse_line
 from kube.proxy import lean
 from kube.proxy.services import Backend, Endpoint
 from kube.store import codec
 from kube.store.memory import MemoryStore
 from kube.store.store import Delete, Put
+from tests.unit.client.apiserver import json, serve
 
 KEY = "/registry/services/endpoints/default/web"
 ENDPOINTS = {
@@ -70,3 +72,12 @@ async def test_a_value_that_is_no_such_object_does_not_keep_it_from_the_others()
     await store.txn([], [Put(KEY, codec.encode(core.Endpoints.parse(ENDPOINTS))), Put(f"{KEY}-2", wrong)])
     listed, _revision = await EtcdSources(store).of(lean.Endpoints).list()
     assert [each.name for each in listed] == ["web"]
+
+
+async def test_what_the_apiserver_lists() -> None:
+    items = [{**ENDPOINTS, "metadata": {**ENDPOINTS["metadata"], "resourceVersion": "7"}}]  # type: ignore[dict-item]
+    answer = json({"metadata": {"resourceVersion": "9"}, "items": items})
+    async with serve(answer) as server, Client(server.url) as client:
+        (listed,), revision = await ApiSources(client).of(lean.Endpoints).list()
+    assert (server.asked[0].path, revision) == ("/api/v1/endpoints", 9)
+    check(listed, 7)

@@ -141,11 +141,11 @@ LOCAL = replace(NODE_PORT, external_ips=("203.0.113.8",), external_local=True)
             id="internal Local: the node port is not concerned",
         ),
         pytest.param(
-            replace(NODE_PORT, prefer_same_node=True), POD, "10.96.0.9", 80, (A, B), False,
+            replace(NODE_PORT, prefer="node"), POD, "10.96.0.9", 80, (A, B), False,
             id="the same node is preferred: cluster IP",
         ),
         pytest.param(
-            replace(NODE_PORT, prefer_same_node=True), OUTSIDE, NODE_IP, 30080, (A, B), True,
+            replace(NODE_PORT, prefer="node"), OUTSIDE, NODE_IP, 30080, (A, B), True,
             id="the same node is preferred: node port",
         ),
         pytest.param(BALANCED, OUTSIDE, "203.0.113.7", 80, ALL, True, id="load balancer, from a source range"),
@@ -199,7 +199,7 @@ def test_what_is_not_a_backends_is(
 
 
 def test_who_prefers_the_same_node_takes_others_where_it_has_none() -> None:
-    wanted = rendered((replace(WEB, prefer_same_node=True), ENDPOINTS[2:]))
+    wanted = rendered((replace(WEB, prefer="node"), ENDPOINTS[2:]))
     assert reached(send(wanted, POD, "10.96.0.9", 80)) == {C: 1}
 
 
@@ -288,7 +288,7 @@ def services_of(seed: int) -> Services:
             affinity_seconds=dice.choice((0, 10800)),
             external_local=dice.random() < 0.5,
             internal_local=dice.random() < 0.5,
-            prefer_same_node=dice.random() < 0.3,
+            prefer=dice.choice(("", "", "node", "zone")),
         )  # fmt: skip
         hosts = dice.sample(range(1, 21), dice.randrange(6))
         endpoints = (

@@ -98,7 +98,7 @@ NAME = ServicePortName("default", "web", "http")
         ),
         pytest.param(
             {"clusterIP": "10.96.0.9", "ports": [HTTP], "trafficDistribution": "PreferSameNode"},
-            [ServicePort(NAME, "10.96.0.9", 80, prefer_same_node=True)],
+            [ServicePort(NAME, "10.96.0.9", 80, prefer="node")],
             id="the same node before others",
         ),
         pytest.param(
@@ -110,6 +110,11 @@ NAME = ServicePortName("default", "web", "http")
             },
             [ServicePort(ServicePortName("default", "web"), "10.96.0.9", 80)],
             id="null is as good as nothing",
+        ),
+        pytest.param(
+            {"clusterIP": "10.96.0.9", "ports": [HTTP], "trafficDistribution": "PreferClose"},
+            [ServicePort(NAME, "10.96.0.9", 80, prefer="zone")],
+            id="the same zone before others, by its older name",
         ),
         pytest.param({"clusterIP": "None", "ports": [HTTP]}, [], id="headless"),
         pytest.param({"clusterIP": "", "ports": [HTTP]}, [], id="no address yet"),
