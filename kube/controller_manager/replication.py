@@ -141,10 +141,11 @@ class ReplicationManager(Controller):
 
     def _candidates(self, rc: ReplicationController) -> list[Pod]:
         """The pods it owns, and those without a controller that it selects."""
+        namespace = rc.namespace
         owned = self._pods.indexed(BY_CONTROLLER, rc.metadata.uid)
-        found = selected_pods(self._pods, rc.namespace, selector(rc), ORPHANS_BY_LABEL)
+        found = selected_pods(self._pods, namespace, selector(rc), ORPHANS_BY_LABEL)
         orphans = [pod for pod in found if active(pod)]
-        return [pod for pod in owned if pod.namespace == rc.namespace] + orphans
+        return [pod for pod in owned if pod.metadata.namespace == namespace] + orphans
 
     def _look_again(self, rc: ReplicationController) -> None:
         """Meet expectations by what the cache shows, for events that were folded into a new list."""
