@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from kube.api import errors, resources
 from kube.api.core import Endpoints, Node, Pod, Service
@@ -105,13 +105,28 @@ def endpoint_address(service: Service, endpoints: Endpoints | None, port: str) -
     return random.choice(candidates)
 
 
-async def address_of(request: Request, resource: Resource, verbs: Verbs) -> tuple[Name, str]:
-    """Where a request goes: the base of a URL."""
+def node_url(node: Node, wanted: Name) -> tuple[str, bool]:
+    """The base of a URL of a node's kubelet, or of another port of the node, and whether it is the kubelet's.
+
+    Raises BadRequest for another port of a node whose address may be this machine's own.
+    """
+    kubelet = kubelet_url(node)
+    address = urlsplit(kubelet)
+    if wanted.port in ("", str(address.port)):
+        return kubelet, True
+    if not wanted.port.isdigit() or not proxyable(address.hostname or ""):
+        raise errors.BadRequest("address not allowed")
+    host = f"[{address.hostname}]" if ":" in (address.hostname or "") else address.hostname
+    return f"{wanted.scheme}://{host}:{wanted.port}", False
+
+
+async def url_of(request: Request, resource: Resource, verbs: Verbs) -> tuple[str, bool]:
+    """Where a request goes: the base of a URL, and whether it is a kubelet's."""
     wanted = parse_name(request.target.name)
     obj = (await verbs.get(resource, request.target.namespace, wanted.name)).decode()
     match obj:
         case Pod():
-            return wanted, f"{wanted.scheme}://{pod_address(obj, wanted.port)}"
+            return f"{wanted.scheme}://{pod_address(obj, wanted.port)}", False
         case Service():
             try:
                 entry = await verbs.get(resources.ENDPOINTS, request.target.namespace, wanted.name)
@@ -119,9 +134,9 @@ async def address_of(request: Request, resource: Resource, verbs: Verbs) -> tupl
             except errors.NotFound:
                 endpoints = None
             assert endpoints is None or isinstance(endpoints, Endpoints)
-            return wanted, f"{wanted.scheme}://{endpoint_address(obj, endpoints, wanted.port)}"
+            return f"{wanted.scheme}://{endpoint_address(obj, endpoints, wanted.port)}", False
         case Node():
-            return wanted, kubelet_url(obj)
+            return node_url(obj, wanted)
         case _:
             raise errors.no_such_method()
 
@@ -134,14 +149,14 @@ async def relay(
     """
     import aiohttp
 
-    _, base = await address_of(request, resource, verbs)
+    base, to_kubelet = await url_of(request, resource, verbs)
     rest, query = request.target.rest, urlencode([*request.query.items().items()], doseq=True)
     query = f"?{query}" if query else ""
     if rest and request.path.endswith("/"):
         rest += "/"
     if request.upgrade is not None:
         path = quote(f"/{rest}", safe="/:@!$&'()*+,;=~") + query
-        return await join(request.upgrade, request, nodes, base, path, stopping, to_kubelet=resource is resources.NODES)
+        return await join(request.upgrade, request, nodes, base, path, stopping, to_kubelet=to_kubelet)
     if not rest and not request.path.endswith("/"):
         # Else links that are relative would lead elsewhere.
         return Response(status=301, headers=[(b"location", f"{quote(request.path, safe='/:@')}/{query}".encode())])
@@ -150,7 +165,7 @@ async def relay(
     headers = {name: value for name, value in headers.items() if name.lower() not in HOP_BY_HOP}
     params = [(name, value) for name, values in request.query.items().items() for value in values]
     # A pod's certificate is its own affair, as upstream has it; a kubelet is shown who asks.
-    tls = nodes.tls if resource is resources.NODES else nodes.tls_of_pods
+    tls = nodes.tls if to_kubelet else nodes.tls_of_pods
     stack = AsyncExitStack()
     try:
         answer = await stack.enter_async_context(

@@ -10,9 +10,9 @@ import pytest
 from aiohttp import web
 
 from kube.api import errors
-from kube.api.core import Endpoints, Pod, Service
+from kube.api.core import Endpoints, Node, Pod, Service
 from kube.apiserver import relay
-from kube.apiserver.relay import Name, endpoint_address, parse_name, pod_address
+from kube.apiserver.relay import Name, endpoint_address, node_url, parse_name, pod_address
 
 NAMES = {
     "a name": ("web", Name("http", "web", "")),
@@ -53,6 +53,32 @@ def test_a_pod_is_reached_at_the_port_asked_for_or_its_first() -> None:
 def test_a_status_cannot_lead_to_this_machines_own_ports(address: str) -> None:
     with pytest.raises(errors.BadRequest, match="address not allowed"):
         pod_address(pod(address), "80")
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "to_kubelet"),
+    [
+        pytest.param(Name("http", "n", ""), "https://192.0.2.7:10251", True, id="its kubelet"),
+        pytest.param(Name("http", "n", "10251"), "https://192.0.2.7:10251", True, id="its kubelet, by the port"),
+        pytest.param(Name("http", "n", "9100"), "http://192.0.2.7:9100", False, id="another port"),
+        pytest.param(Name("https", "n", "9100"), "https://192.0.2.7:9100", False, id="another port, by TLS"),
+    ],
+)
+def test_a_node_is_reached_at_the_port_asked_for_or_its_kubelets(name: Name, url: str, to_kubelet: bool) -> None:
+    """Whoever listens at another port is not shown the certificate that is for kubelets."""
+    assert node_url(node("192.0.2.7"), name) == (url, to_kubelet)
+
+
+def test_only_the_kubelets_port_is_reached_on_this_machine_itself() -> None:
+    assert node_url(node("127.0.0.1"), Name("http", "n", "")) == ("https://127.0.0.1:10251", True)
+    for port in ("9100", "http"):
+        with pytest.raises(errors.BadRequest, match="address not allowed"):
+            node_url(node("127.0.0.1"), Name("http", "n", port))
+
+
+def node(address: str) -> Node:
+    addresses, endpoints = [{"type": "InternalIP", "address": address}], {"kubeletEndpoint": {"Port": 10251}}
+    return Node.parse({"metadata": {"name": "n"}, "status": {"addresses": addresses, "daemonEndpoints": endpoints}})
 
 
 def test_a_service_is_reached_at_a_ready_endpoint() -> None:
