@@ -11,7 +11,7 @@ import gzip
 import logging
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import aclosing, nullcontext
 
 import orjson
@@ -36,9 +36,6 @@ MAX_BODY = 3 * 1024 * 1024
 
 GZIP_FROM = 128 * 1024
 """Bodies of so many bytes are compressed if the client asks (upstream's threshold)."""
-
-CHUNK = 256 * 1024
-"""Bytes of a large body that are sent at once."""
 
 UPGRADED = (*SUBRESOURCES, "proxy")
 """Subresources of which the connection itself may be passed on."""
@@ -200,35 +197,24 @@ async def send_response(
     if response.stream is not None:
         await _send_stream(response, headers, receive, send)
         return
-    parts = response.parts or [response.body]
-    size = sum(map(len, parts))
+    body, large = response.body, response.large
+    size = large.size if large is not None else len(body)
     if size >= GZIP_FROM and b"gzip" in request_headers.get(b"accept-encoding", b""):
-        content = await asyncio.to_thread(lambda: gzip.compress(b"".join(parts), 1))
-        parts, size = [content], len(content)
+        body = await asyncio.to_thread(lambda: gzip.compress(b"".join(large.chunks()) if large else response.body, 1))
+        large, size = None, len(body)
         headers += [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
     headers.append((b"content-length", str(size).encode()))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     if method == "HEAD":
         await send({"type": "http.response.body", "body": b""})
-    elif len(parts) == 1:
-        await send({"type": "http.response.body", "body": parts[0]})
+    elif large is None:
+        await send({"type": "http.response.body", "body": body})
     else:
-        await _send_parts(parts, send)
-
-
-async def _send_parts(parts: Sequence[bytes], send: Send) -> None:
-    """A body of many pieces, a chunk at a time: it is nowhere in memory as a whole, and others have their turn."""
-    chunk: list[bytes] = []
-    size = 0
-    for part in parts:
-        chunk.append(part)
-        size += len(part)
-        if size >= CHUNK:
-            # Waits, too, while the client has not taken what was sent before.
-            await send({"type": "http.response.body", "body": b"".join(chunk), "more_body": True})
+        for chunk in large.chunks():
+            # Waits, too, while the client has not taken what was sent before; and others have their turn.
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await asyncio.sleep(0)
-            chunk, size = [], 0
-    await send({"type": "http.response.body", "body": b"".join(chunk)})
+        await send({"type": "http.response.body", "body": b""})
 
 
 async def _send_stream(response: Response, headers: list[tuple[bytes, bytes]], receive: Receive, send: Send) -> None:

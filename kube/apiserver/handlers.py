@@ -17,7 +17,7 @@ from kube.apiserver.access import Access
 from kube.apiserver.cache import Cache
 from kube.apiserver.components import Components
 from kube.apiserver.nodes import NodeClient
-from kube.apiserver.request import JSON, Request, Response
+from kube.apiserver.request import CHUNK, JSON, Request, Response
 from kube.apiserver.subresources import Handler, Subresources
 from kube.apiserver.unstored import Unstored
 from kube.apiserver.verbs import Verbs, parse_version
@@ -89,7 +89,8 @@ class Handlers:
         view, media_type = answers.view_of(request)
         pretty = answers.pretty(request)
         if view.plain and resource.shows is None and media_type == JSON and not pretty:
-            return Response(parts=views.pieces(resource, meta, [entry.value for entry in listing.entries]))
+            large = views.large(resource, meta, [entry.value for entry in listing.entries])
+            return Response(large=large) if large.size > CHUNK else Response(b"".join(large.chunks()))
         values = (conversion.shown(resource, entry.value) for entry in listing.entries)
         content = view.many(resource, meta, values)
         return Response(views.written(content, media_type, pretty=pretty), content_type=media_type)

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from urllib.parse import parse_qs, unquote
@@ -121,6 +121,42 @@ class Request:
 
 JSON = "application/json"
 
+CHUNK = 256 * 1024
+"""Bytes of a large body that are sent at once, about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Large:
+    """A body of many parts, which is nowhere in memory as a whole: between a head and a tail, with commas."""
+
+    head: bytes
+    parts: Sequence[bytes]
+    tail: bytes
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return len(self.head) + sum(map(len, self.parts)) + max(len(self.parts) - 1, 0) + len(self.tail)
+
+    def chunks(self) -> Iterator[bytes]:
+        """It, a piece at a time."""
+        # So many parts as make a chunk on average: to look at each of them takes longer than to copy it.
+        step = max(1, CHUNK * len(self.parts) // self.size)
+        yield self.head
+        for at in range(0, len(self.parts), step):
+            yield from _joined(self.parts[at : at + step], first=not at)
+        yield self.tail
+
+
+def _joined(parts: Sequence[bytes], *, first: bool) -> Iterator[bytes]:
+    if len(parts) > 1 and sum(map(len, parts)) > 4 * CHUNK:
+        middle = len(parts) // 2
+        yield from _joined(parts[:middle], first=first)
+        yield from _joined(parts[middle:], first=False)
+    else:
+        # A comma before it, too, if there is something before it.
+        yield b",".join(parts if first else [b"", *parts])
+
 
 @dataclass(slots=True)
 class Response:
@@ -130,8 +166,8 @@ class Response:
     status: int = 200
     content_type: str = JSON
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
-    parts: Sequence[bytes] = ()
-    """A large body in pieces, instead of `body`."""
+    large: Large | None = None
+    """A large body, instead of `body`."""
     stream: AsyncGenerator[bytes, None] | None = None
     tunnel: Tunnel | None = None
     """The connection is carried on to another server from here on."""
@@ -139,4 +175,4 @@ class Response:
     @property
     def plain(self) -> bool:
         """There is nothing to it but status, media type and body."""
-        return self.stream is None and self.tunnel is None and not self.parts and not self.headers
+        return self.stream is None and self.tunnel is None and self.large is None and not self.headers

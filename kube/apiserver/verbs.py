@@ -130,7 +130,7 @@ class Verbs:
         await self._await_version(options.resource_version)
         revision = self.cache.revision
         found = self.cache.of(resource).select(prefix, after)
-        entries = [entry for entry in found if match is None or match(entry)]
+        entries = [*found] if match is None else [entry for entry in found if match(entry)]
         return _page(entries, revision, prefix, options.limit, counted=match is None)
 
     async def _list_at(

@@ -17,7 +17,7 @@ import yaml
 from kube.api import errors
 from kube.api.resources import Resource
 from kube.apiserver import printers
-from kube.apiserver.request import JSON
+from kube.apiserver.request import JSON, Large
 
 YAML = "application/yaml"
 META = "meta.k8s.io/v1"
@@ -92,12 +92,9 @@ def _head(kind: str, api_version: str, meta: Mapping[str, Any]) -> bytes:
     return head[:-1] + b',"items":['
 
 
-def pieces(resource: Resource, meta: Mapping[str, Any], values: Sequence[bytes]) -> list[bytes]:
-    """The plain list as `many` and `written` give it, as pieces that are not put together: it may be large."""
-    pieces = [b","] * (2 * len(values))
-    pieces[::2] = values
-    pieces[-1:] = [b"]}\n"]
-    return [_head(f"{resource.kind}List", resource.api_version, meta), *pieces]
+def large(resource: Resource, meta: Mapping[str, Any], values: Sequence[bytes]) -> Large:
+    """The plain list as `many` and `written` give it, not put together."""
+    return Large(_head(f"{resource.kind}List", resource.api_version, meta), values, b"]}\n")
 
 
 PLAIN = Plain()
