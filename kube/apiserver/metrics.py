@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter as Counts
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
+from itertools import accumulate
 
 from prometheus_client import REGISTRY, Counter, Gauge
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
@@ -87,13 +88,15 @@ class _Requests(Collector):
             for code, count in kind.codes.items():
                 requests.add_metric(kind.labelled(names, code=str(code)), count)
             if kind.timed:
-                total, buckets = 0, []
-                for most, count in zip((*map(float, BUCKETS), "+Inf"), kind.durations, strict=True):
-                    total += count
-                    buckets.append((str(most), float(total)))
-                durations.add_metric(kind.labelled(WHAT), buckets, kind.seconds)
+                durations.add_metric(kind.labelled(WHAT), cumulative(BUCKETS, kind.durations), kind.seconds)
         yield requests
         yield durations
+
+
+def cumulative(limits: Sequence[float], counts: Sequence[int]) -> list[tuple[str, float]]:
+    """A histogram's buckets as Prometheus wants them: each with what is in those before it, the last without limit."""
+    names = (*(str(float(limit)) for limit in limits), "+Inf")
+    return list(zip(names, map(float, accumulate(counts)), strict=True))
 
 
 _REQUESTS = _Requests()

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 
 import uvicorn
+from prometheus_client import REGISTRY
 
 from kube import daemon
 from kube.api.resources import RESOURCES
@@ -31,6 +32,7 @@ from kube.apiserver.pages import pages
 from kube.apiserver.protocol import HttpProtocol
 from kube.apiserver.registry import strategies
 from kube.apiserver.secure import Secure, SecureProtocol
+from kube.apiserver.timed_store import TimedStore
 from kube.apiserver.verbs import Verbs
 from kube.store.compaction import Compactor
 from kube.store.etcd import EtcdStore
@@ -85,7 +87,9 @@ async def run(options: Options) -> None:
         options.service_node_port_range,
         options.disable_admission_plugins,
     )
-    verbs = Verbs(store, cache, rules)
+    timed = TimedStore(store)
+    REGISTRY.register(timed)
+    verbs = Verbs(timed, cache, rules)
     access = Access.of(options, verbs)
     handlers = Handlers(verbs, cache, nodes, access=access)
     discovery = Discovery()
