@@ -31,6 +31,8 @@ IN_MEMORY = ("secret", "downwardAPI", "projected")
 """Kinds whose files are never on a disk."""
 KINDS = ("configMap", *IN_MEMORY)
 
+_VOLUMES = tuple(name for name in Volume.model_fields if name != "name")
+
 TokenKey = tuple[str, int]
 """Audience and lifetime in seconds of a service account token."""
 
@@ -52,7 +54,7 @@ class Sources:
 
 def kind(volume: Volume) -> str:
     """The kind of a volume, as its field is called; one without any is an emptyDir."""
-    return next((name for name in type(volume).model_fields if name != "name" and getattr(volume, name)), "emptyDir")
+    return next((name for name in _VOLUMES if getattr(volume, name)), "emptyDir")
 
 
 def is_projected(pod: Pod) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 from kube.api import core, names
 from kube.api.container import AnyContainer
@@ -214,7 +215,13 @@ def _env_from(path: str, sources: Sequence[core.EnvFromSource]) -> Errors:
 
 
 def _given(union: Model) -> int:
-    return sum(getattr(union, name) is not None for name in type(union).model_fields)
+    return sum(getattr(union, name) is not None for name in _fields(type(union)))
+
+
+@cache
+def _fields(model: type[Model]) -> tuple[str, ...]:
+    """The names of a model's fields; the class itself takes 30 µs to say them."""
+    return tuple(model.model_fields)
 
 
 def _resize(path: str, policies: Sequence[core.ContainerResizePolicy], restart_policy: str) -> Errors:

@@ -63,6 +63,10 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
 }
 
 
+_PROJECTIONS = tuple(core.VolumeProjection.model_fields)
+"""What a part of a projected volume may be. (To ask the class each time takes 30 µs, and every pod has three.)"""
+
+
 def volumes(path: str, wanted: list[core.Volume], pod_name: str = "", *, is_pod: bool = True) -> Errors:
     """The volumes of a pod."""
     seen: set[str] = set()
@@ -187,7 +191,7 @@ def _projected(path: str, projected: core.ProjectedVolumeSource) -> Errors:
     yield from _mode(f"{path}.defaultMode", projected.defaultMode)
     for i, part in enumerate(projected.sources):
         where = f"{path}.sources[{i}]"
-        kinds = [kind for kind in type(part).model_fields if getattr(part, kind) is not None]
+        kinds = [kind for kind in _PROJECTIONS if getattr(part, kind) is not None]
         if not kinds:
             yield required(where, "must specify one of the volume sources")
         for kind in kinds[1:]:

@@ -111,8 +111,8 @@ def mount_token(pod: Pod) -> None:
         for container in (*spec.initContainers, *spec.containers)
         if not any(mount.mountPath == MOUNT_PATH for mount in container.volumeMounts)
     ]
+    mount = VolumeMount(name=name, readOnly=True, mountPath=MOUNT_PATH)
     for container in lacking:
-        mount = VolumeMount(name=name, readOnly=True, mountPath=MOUNT_PATH)
         container.volumeMounts = [*container.volumeMounts, mount]
     if lacking and not present:
         spec.volumes = [*spec.volumes, Volume(name=name, projected=token_source())]
