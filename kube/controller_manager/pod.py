@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime
+from weakref import WeakValueDictionary
 
-from kube.api.core import Pod, PodCondition
+from kube.api.core import Pod, PodCondition, PodSpec
+
+_specs: WeakValueDictionary[bytes, PodSpec] = WeakValueDictionary()
+
+
+def sharing_spec(pod: Pod) -> Pod:
+    """The pod, which is changed: equal specs are one object. Most of a pod in memory is what its controller's others
+    have, too.
+    """
+    vars(pod)["spec"] = _specs.setdefault(pod.spec.to_json(), pod.spec)
+    return pod
 
 
 def ended(pod: Pod) -> bool:

@@ -195,9 +195,9 @@ class Cache:
 
     def set_pod(self, pod: Pod) -> None:
         """A bound pod, as the watch shows it. Confirms it if it was assumed, wherever it was assumed to go."""
-        info, node = PodInfo.of(pod), pod.spec.nodeName
+        held, node = self._pods.get(pod.key), pod.spec.nodeName
+        info = PodInfo.of(pod, held[0] if held is not None else None)
         self.nominate(pod.key, "")
-        held = self._pods.get(pod.key)
         if held is not None and held[1] == node and held[0].cls is info.cls and held[0].living == info.living:
             # Nothing that counts has changed: a status was written, or our own binding comes back.
             self._assumed.pop(pod.key, None)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kube.api.core import Pod, ReplicationController, ReplicationControllerCondition
 from kube.controller_manager import replicas
-from kube.controller_manager.pod import active
+from kube.controller_manager.pod import active, sharing_spec
 from kube.controller_manager.replicas import Failure, Plan, deletion_order, plan
 from tests.objects import NOON, ago, pod, rc
 
@@ -187,3 +187,11 @@ def test_a_pod_becomes_available_with_time() -> None:
     fresh = [pod("a", labels={"app": "web"}, ready=True, ready_since=NOON)]
     assert replicas.status(controller, fresh, [], NOON)[0].availableReplicas == 0
     assert replicas.status(controller, fresh, [], NOON + timedelta(seconds=10))[0].availableReplicas == 1
+
+
+def test_equal_specs_are_kept_once() -> None:
+    one, same, other = pod("a", node="n1"), pod("b", node="n1"), pod("c", node="n2")
+    kept = [sharing_spec(each) for each in (one, same, other)]
+    assert kept[0].spec is kept[1].spec
+    assert kept[2].spec is not kept[0].spec
+    assert [each.spec.nodeName for each in kept] == ["n1", "n1", "n2"]
