@@ -82,6 +82,7 @@ class Authentication:
         self._tokens = tuple(tokens)
         self.audiences = list(audiences)
         self._anonymous = anonymous
+        self._completed: dict[int, tuple[UserInfo, UserInfo]] = {}
 
     async def user(self, peer: Peer | None, headers: Iterable[tuple[bytes, bytes]]) -> UserInfo:
         """Who sends a request with these headers over a connection of this peer. Raises Unauthorized."""
@@ -94,9 +95,19 @@ class Authentication:
             found = known.user if known is not None else None
         if found is None:
             raise unauthorized()
-        if AUTHENTICATED not in found.groups:
-            found = found.model_copy(update={"groups": [*found.groups, AUTHENTICATED]})
-        return found
+        return self._authenticated(found)
+
+    def _authenticated(self, user: UserInfo) -> UserInfo:
+        """The user in the group of all who are known. Of a token's user that is made once."""
+        if AUTHENTICATED in user.groups:
+            return user
+        known, completed = self._completed.get(id(user), (None, user))
+        if known is not user:
+            completed = user.model_copy(update={"groups": [*user.groups, AUTHENTICATED]})
+            if len(self._completed) >= 1000:
+                self._completed.clear()
+            self._completed[id(user)] = user, completed
+        return completed
 
     async def known_by(self, token: str, audiences: Collection[str]) -> Known | None:
         """Whose a token is, that is meant for one of some audiences. Raises Unauthorized."""

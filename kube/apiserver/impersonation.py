@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from urllib.parse import unquote
 
 from kube import serviceaccount
@@ -19,8 +19,10 @@ EXTRA = b"impersonate-extra-"
 AUTHENTICATION = "authentication.k8s.io"
 
 
-def wanted(headers: Iterable[tuple[bytes, bytes]]) -> UserInfo | None:
+def wanted(headers: Collection[tuple[bytes, bytes]]) -> UserInfo | None:
     """Whom a request asks to be; None: nobody else. Raises InternalError for groups without a user."""
+    if not any(name.startswith(PREFIX) for name, _ in headers):
+        return None
     user = UserInfo()
     for name, value in headers:
         if not name.startswith(PREFIX):
@@ -59,7 +61,7 @@ def checks(asker: UserInfo, user: UserInfo) -> Iterator[Attributes]:
         yield Attributes(asker, "impersonate", AUTHENTICATION, "v1", "uids", name=user.uid)
 
 
-def impersonated(asker: UserInfo, headers: Iterable[tuple[bytes, bytes]], authorizer: Authorizer) -> UserInfo:
+def impersonated(asker: UserInfo, headers: Collection[tuple[bytes, bytes]], authorizer: Authorizer) -> UserInfo:
     """Who the request is taken to be from. Raises Forbidden."""
     user = wanted(headers)
     if user is None:
