@@ -77,6 +77,8 @@ class MethodNotAllowed(ApiError):
     """The resource does not support the verb."""
 
     code, reason = 405, "MethodNotAllowed"
+    allowed: tuple[str, ...] = ()
+    """The HTTP methods that it does support, if that is known."""
 
 
 class NotAcceptable(ApiError):

@@ -186,6 +186,8 @@ def _too_large() -> errors.RequestEntityTooLarge:
 def error_response(error: errors.ApiError) -> Response:
     """A `Status` body with its code."""
     headers = [(b"retry-after", str(error.retry_after).encode())] if error.retry_after else []
+    if isinstance(error, errors.MethodNotAllowed) and error.allowed:
+        headers.append((b"allow", ", ".join(error.allowed).encode()))
     return Response(orjson.dumps(error.to_dict()) + b"\n", error.code, headers=headers)
 
 

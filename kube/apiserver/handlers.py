@@ -5,6 +5,7 @@ its result is shown. Knows no sockets (app.py), and nothing of what is special t
 from __future__ import annotations
 
 import asyncio
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -17,11 +18,27 @@ from kube.apiserver.access import Access
 from kube.apiserver.cache import Cache
 from kube.apiserver.components import Components
 from kube.apiserver.nodes import NodeClient
-from kube.apiserver.request import CHUNK, JSON, Request, Response
+from kube.apiserver.request import CHUNK, JSON, Request, Response, Target
 from kube.apiserver.subresources import Handler, Subresources
 from kube.apiserver.unstored import Unstored
 from kube.apiserver.verbs import Verbs, parse_version
 from kube.apiserver.watch import watch
+
+METHODS = {"get": ("GET", "HEAD"), "update": ("PUT",), "patch": ("PATCH",), "delete": ("DELETE",)}
+"""Of an object, by verb."""
+METHODS_OF_COLLECTION = {"list": ("GET", "HEAD"), "create": ("POST",), "deletecollection": ("DELETE",)}
+
+
+@lru_cache(maxsize=1000)
+def _allowed_for(resource: Resource, *, named: bool, reads_only: bool) -> tuple[str, ...]:
+    by_verb = METHODS if named else METHODS_OF_COLLECTION
+    found = (method for verb in resource.verbs for method in by_verb.get(verb, ()))
+    return tuple(sorted(method for method in found if not reads_only or method in ("GET", "HEAD")))
+
+
+def _allowed(resource: Resource, target: Target) -> tuple[str, ...]:
+    """The methods of an object or a collection; of all namespaces together, things can only be read."""
+    return _allowed_for(resource, named=bool(target.name), reads_only=resource.namespaced and not target.namespace)
 
 
 class Handlers:
@@ -64,11 +81,14 @@ class Handlers:
                 return await self._watch(request, resource)
             if not target.name:
                 return await self._list(request, resource)
-        parameters.need_namespace(target, resource)
-        verb = (self._of_object if target.name else self._of_collection).get(method)
-        if verb is None or (verb == self._delete_collection and "deletecollection" not in resource.verbs):
-            raise errors.no_such_method()
-        return await verb(request, resource)
+        if target.name and resource.namespaced and not target.namespace:
+            raise errors.no_such_path()  # an object is in its namespace
+        allowed = _allowed(resource, target)
+        if method not in allowed and not target.subresource:
+            refused = errors.no_such_method()
+            refused.allowed = allowed
+            raise refused
+        return await (self._of_object if target.name else self._of_collection)[method](request, resource)
 
     # Reads
 

@@ -34,6 +34,7 @@ def pages(discovery: Discovery, checks: Mapping[str, daemon.Check]) -> FastAPI:
     """The FastAPI application around the API."""
     app = FastAPI(title="kube-apiserver", description=__doc__, openapi_url="/openapi.json")
 
+    @app.get("/version/", include_in_schema=False)  # as generated clients ask
     @app.get("/version")
     async def version() -> dict[str, str]:
         """Which Kubernetes the API is like."""

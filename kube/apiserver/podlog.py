@@ -44,14 +44,12 @@ async def log(request: Request, verbs: Verbs, nodes: NodeClient) -> Response:
             detail = "must be greater than or equal to 0" if name == "tailLines" else "must be greater than 0"
             found = [errors.invalid(name, value, detail)]
             raise errors.invalid_object("PodLogOptions", target.name, found)
+    if query.text("sinceSeconds") and query.text("sinceTime"):
+        why = "at most one of `sinceTime` or `sinceSeconds` may be specified"
+        raise errors.invalid_object("PodLogOptions", target.name, [errors.field_forbidden("", why)])
     if not pod.spec.nodeName:
         return Response(b"", content_type="text/plain")  # upstream: nothing to show before the pod is scheduled
-    try:
-        node = (await verbs.get(resources.NODES, "", pod.spec.nodeName)).decode()
-    except errors.NotFound:
-        raise errors.InternalError(
-            f'the node "{pod.spec.nodeName}" of the pod is gone: there is no one to ask'
-        ) from None
+    node = (await verbs.get(resources.NODES, "", pod.spec.nodeName)).decode()
     assert isinstance(node, Node)
     params = {name: query.text(name) for name in LOG_OPTIONS if query.text(name)}
     path = f"/containerLogs/{target.namespace}/{target.name}/{container}"

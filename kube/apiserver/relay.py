@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
@@ -176,12 +177,19 @@ async def relay(
         )  # fmt: skip
     except (aiohttp.ClientError, OSError) as error:
         await stack.aclose()
-        raise errors.ServiceUnavailable(f"error trying to reach service: {error}") from None
+        why = str(error)
+        if isinstance(error, aiohttp.ClientConnectorError):
+            why = f"dial tcp {urlsplit(base).netloc}: connect: {_in_words(error.os_error)}"
+        raise errors.ServiceUnavailable(f"error trying to reach service: {why}") from None
     kept = [(k.lower().encode(), v.encode("latin-1")) for k, v in answer.headers.items()]
     passed = [(k, v) for k, v in kept if k.decode() not in RESPONSE_HOP_BY_HOP and k != b"content-encoding"]
     passed = [(k, v) for k, v in passed if k != b"content-length" or b"content-encoding" not in dict(kept)]
     content_type = answer.headers.get("content-type", "application/octet-stream")
     return Response(status=answer.status, content_type=content_type, headers=passed, stream=_body(stack, answer))
+
+
+def _in_words(error: OSError) -> str:
+    return os.strerror(error.errno).lower() if error.errno and error.errno > 0 else str(error)
 
 
 async def _body(stack: AsyncExitStack, answer: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:

@@ -32,12 +32,7 @@ async def connect(request: Request, verbs: Verbs, nodes: NodeClient, stopping: a
         raise errors.BadRequest(f"pod {target.name} does not have a host assigned")
     if request.upgrade is None:
         raise errors.BadRequest("Upgrade request required")
-    try:
-        node = (await verbs.get(resources.NODES, "", pod.spec.nodeName)).decode()
-    except errors.NotFound:
-        raise errors.InternalError(
-            f'the node "{pod.spec.nodeName}" of the pod is gone: there is no one to ask'
-        ) from None
+    node = (await verbs.get(resources.NODES, "", pod.spec.nodeName)).decode()
     assert isinstance(node, Node)
     return await join(request.upgrade, request, nodes, kubelet_url(node), path, stopping)
 

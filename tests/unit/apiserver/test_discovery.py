@@ -93,7 +93,8 @@ async def test_models_and_operations_have_upstreams_names(http: httpx.AsyncClien
 
 
 async def test_versions_and_pages(http: httpx.AsyncClient) -> None:
-    assert (await http.get("/version")).json()["major"] == "1"
+    for path in ("/version", "/version/"):
+        assert (await http.get(path)).json()["major"] == "1"
     assert "/api/v1" in (await http.get("/")).json()["paths"]
     assert (await http.get("/docs")).status_code == 200
 

@@ -136,3 +136,32 @@ async def test_a_negative_grace_is_a_second_and_an_old_eviction_is_one(http: htt
     await http.post(PODS, json={"metadata": {"name": "q"}, "spec": spec})
     eviction = {"kind": "Eviction", "apiVersion": "policy/v1beta1", "metadata": {"name": "q"}}
     assert (await http.post(f"{PODS}/q/eviction", json=eviction)).status_code == 201
+
+
+async def test_a_log_that_nobody_can_tell(http: httpx.AsyncClient) -> None:
+    spec = {"nodeName": "gone", "containers": [{"name": "c", "image": "i"}]}
+    await http.post(PODS, json={"metadata": {"name": "p"}, "spec": spec})
+    answer = await http.get(f"{PODS}/p/log")
+    assert (answer.status_code, answer.json()["message"]) == (404, 'nodes "gone" not found')
+    answer = await http.get(f"{PODS}/p/log?sinceSeconds=1&sinceTime=2020-01-01T00:00:00Z")
+    assert "at most one of `sinceTime` or `sinceSeconds` may be specified" in answer.json()["message"]
+
+
+async def test_an_object_is_in_its_namespace(http: httpx.AsyncClient) -> None:
+    await http.post(MAPS, json={"metadata": {"name": "a"}})
+    for name in ("a", "default%2Fa"):
+        assert (await http.get(f"/api/v1/configmaps/{name}")).status_code == 404
+
+
+METHODS = {
+    "a collection": ("/api/v1/namespaces/default/pods", "DELETE, GET, HEAD, POST"),
+    "an object": ("/api/v1/namespaces/default/pods/p", "DELETE, GET, HEAD, PATCH, PUT"),
+    "of all namespaces": ("/api/v1/pods", "GET, HEAD"),
+    "no deletion of all": ("/api/v1/namespaces", "GET, HEAD, POST"),
+}
+
+
+@pytest.mark.parametrize(("path", "allowed"), METHODS.values(), ids=METHODS)
+async def test_what_a_path_allows(http: httpx.AsyncClient, path: str, allowed: str) -> None:
+    answer = await http.request("OPTIONS", path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)

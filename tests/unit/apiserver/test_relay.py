@@ -129,4 +129,5 @@ async def test_a_request_is_passed_on_as_it_is(
     assert answer.text == "POST / hello"
     answer = await http.get(f"{path}/p:1/proxy/")
     assert answer.status_code == 503
-    assert "error trying to reach service" in answer.json()["message"]
+    why = "dial tcp 127.0.0.1:1: connect: connection refused"
+    assert answer.json()["message"] == f"error trying to reach service: {why}"
