@@ -188,8 +188,11 @@ class Handlers:
             after = body.without_nulls(patched(conversion.from_stored(resource, present).to_dict()))
             if not isinstance(after, dict):
                 raise errors.BadRequest("the patch leaves no object")
-            body.check_fields(request, after, model, warnings)
-            wanted = decode.decode(model, after)
+            try:
+                body.check_fields(request, after, model, warnings)
+                wanted = decode.decode(model, after)
+            except errors.BadRequest as error:
+                raise patches.spoiled(request, after, error) from None
             parameters.check_name(wanted, present)
             stored = conversion.to_stored(resource, wanted)
             if not subresource:

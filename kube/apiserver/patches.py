@@ -46,3 +46,29 @@ def of(request: Request, model: type[Object]) -> Callable[[dict[str, Any]], Any]
 
 def _undecodable(kind: str, why: str) -> errors.BadRequest:
     return errors.BadRequest(why if kind == STRATEGIC_MERGE_PATCH else f"error decoding patch: {why}")
+
+
+def spoiled(request: Request, after: dict[str, Any], error: errors.BadRequest) -> errors.ApiError:
+    """The refusal of a patch that leaves what is no object of the kind: 422, with upstream's empty kind and name.
+
+    The value that is told is the whole object; of a strategic patch, the patch, as Go prints a map.
+    """
+    strategic = request.content_type == STRATEGIC_MERGE_PATCH
+    value = _as_go(orjson.loads(request.body)) if strategic else orjson.dumps(after).decode()
+    why = error.message.partition(" cannot be handled as a ")[2].partition(": ")[2] or error.message
+    return errors.invalid_object("", "", [errors.invalid("patch", value, why)])
+
+
+def _as_go(value: Any) -> str:
+    """A JSON value as Go's `%+v` prints it: `map[a:1 b:[x y]]`."""
+    match value:
+        case dict():
+            return f"map[{' '.join(f'{key}:{_as_go(value[key])}' for key in sorted(value))}]"
+        case list():
+            return f"[{' '.join(map(_as_go, value))}]"
+        case bool():
+            return str(value).lower()
+        case None:
+            return "<nil>"
+        case _:
+            return str(value)

@@ -111,6 +111,27 @@ async def test_a_patch_that_is_none(http: httpx.AsyncClient, kind: str, body: st
     assert (answer.status_code, answer.json()["message"]) == (400, message)
 
 
+@pytest.mark.parametrize(
+    ("kind", "query", "body", "why"),
+    [
+        pytest.param(STRATEGIC, "", '{"data":{"a":5}}', 'Invalid value: "map[data:map[a:5]]": json: cannot unmarshal '
+                     "number into Go struct field ConfigMap.data of type string", id="of another type"),
+        pytest.param(STRATEGIC, "?fieldValidation=Strict", '{"b":[true,null]}', 'Invalid value: "map[b:[true <nil>]]": '
+                     'strict decoding error: unknown field "b"', id="of no field"),
+        pytest.param(MERGE_PATCH, "", '{"data":{"a":5}}', r'\"data\":{\"a\":5}}": json: cannot unmarshal number into '
+                     "Go struct field ConfigMap.data of type string", id="the whole object is told"),
+    ],
+)  # fmt: skip
+async def test_a_patch_that_leaves_no_object(
+    http: httpx.AsyncClient, kind: str, query: str, body: str, why: str
+) -> None:
+    await http.post(MAPS, json={"metadata": {"name": "a"}})
+    answer = await http.patch(f"{MAPS}/a{query}", content=body, headers={"content-type": kind})
+    message = answer.json()["message"]
+    assert (answer.status_code, message.startswith(' "" is invalid: patch: Invalid value: ')) == (422, True)
+    assert message.endswith(why)
+
+
 async def test_a_collection_that_cannot_be_deleted_as_it_was_asked_for(http: httpx.AsyncClient) -> None:
     assert (await http.delete("/api/v1/namespaces")).status_code == 405
     await http.post(MAPS, json={"metadata": {"name": "a"}})
