@@ -120,12 +120,12 @@ class Model(BaseModel):
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         """As pydantic's, at a sixth of the time: none of it is there twice, so nothing has to be kept in mind."""
         made = type(self).__new__(type(self))
-        content = {name: value if type(value) in _ATOMS else _copied(value) for name, value in self.__dict__.items()}
+        content = {name: value if type(value) in _ATOMS else copied(value) for name, value in self.__dict__.items()}
         object.__setattr__(made, "__dict__", content)
         object.__setattr__(made, "__pydantic_fields_set__", self.__pydantic_fields_set__.copy())
         extra, private = self.__pydantic_extra__, self.__pydantic_private__
-        object.__setattr__(made, "__pydantic_extra__", None if extra is None else _copied(extra))
-        object.__setattr__(made, "__pydantic_private__", None if private is None else _copied(private))
+        object.__setattr__(made, "__pydantic_extra__", None if extra is None else copied(extra))
+        object.__setattr__(made, "__pydantic_private__", None if private is None else copied(private))
         return made
 
 
@@ -133,12 +133,13 @@ _ATOMS = frozenset((str, int, bool, float, bytes, datetime, type(None)))
 """What need not be copied, as it cannot be changed."""
 
 
-def _copied(value: Any) -> Any:
+def copied(value: Any) -> Any:
+    """A deep copy of what JSON can hold, and of models in it: quicker than copy.deepcopy, which minds what is twice."""
     kind = type(value)
     if kind is list:
-        return [item if type(item) in _ATOMS else _copied(item) for item in value] if value else []
+        return [item if type(item) in _ATOMS else copied(item) for item in value] if value else []
     if kind is dict:
-        return {key: item if type(item) in _ATOMS else _copied(item) for key, item in value.items()} if value else {}
+        return {key: item if type(item) in _ATOMS else copied(item) for key, item in value.items()} if value else {}
     # A model most likely. (isinstance would ask pydantic, which takes its time.)
     deepcopy = getattr(kind, "__deepcopy__", None)
     return copy.deepcopy(value) if deepcopy is None else deepcopy(value, {})

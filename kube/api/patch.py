@@ -12,7 +12,6 @@ have it. Lists that are not in it are replaced as a whole. Directives in the pat
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args, get_origin
 
@@ -22,7 +21,7 @@ from jsonpointer import JsonPointerException
 from kube.api import core, decode
 from kube.api.container import AnyContainer
 from kube.api.errors import BadRequest, Invalid, RequestEntityTooLarge
-from kube.api.meta import Model, ObjectMeta
+from kube.api.meta import Model, ObjectMeta, copied
 from kube.api.unstructured import Unstructured
 
 JSON_PATCH = "application/json-patch+json"
@@ -109,7 +108,7 @@ def _merge(doc: object, patch: Mapping[str, Any]) -> dict[str, Any]:
         elif isinstance(value, Mapping):
             result[name] = _merge(result.get(name), value)
         else:
-            result[name] = copy.deepcopy(value)
+            result[name] = copied(value)
     return result
 
 
@@ -119,7 +118,7 @@ def strategic_merge_patch(doc: Mapping[str, Any], patch: object, model: type[Mod
         raise BadRequest(
             f"json: cannot unmarshal {decode.json_type(patch)} into Go value of type map[string]interface {{}}"
         )
-    return _merge_map(copy.deepcopy(dict(doc)), copy.deepcopy(dict(patch)), model)
+    return _merge_map(copied(dict(doc)), copied(dict(patch)), model)
 
 
 _DIRECTIVE = "$patch"
