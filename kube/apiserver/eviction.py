@@ -16,7 +16,8 @@ from kube.api.core import Pod, PodCondition
 from kube.api.meta import DeleteOptions, LabelSelector, Preconditions, now
 from kube.api.policy import Eviction
 from kube.api.unstructured import Unstructured
-from kube.apiserver.verbs import ListOptions, Verbs
+from kube.apiserver.listing import ListOptions
+from kube.apiserver.verbs import Verbs
 
 REFUSED = "Cannot evict pod as it would violate the pod's disruption budget."
 CAUSE = "DisruptionBudget"

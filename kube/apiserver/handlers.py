@@ -17,11 +17,12 @@ from kube.apiserver import answers, apply, body, parameters, patches, unacted, v
 from kube.apiserver.access import Access
 from kube.apiserver.cache import Cache
 from kube.apiserver.components import Components
+from kube.apiserver.listing import parse_version
 from kube.apiserver.nodes import NodeClient
 from kube.apiserver.request import CHUNK, JSON, Request, Response, Target
 from kube.apiserver.subresources import Handler, Subresources
 from kube.apiserver.unstored import Unstored
-from kube.apiserver.verbs import Verbs, parse_version
+from kube.apiserver.verbs import Verbs
 from kube.apiserver.watch import watch
 
 METHODS = {"get": ("GET", "HEAD"), "update": ("PUT",), "patch": ("PATCH",), "delete": ("DELETE",)}

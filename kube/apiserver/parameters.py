@@ -11,8 +11,8 @@ from kube.api import conversion, decode, errors, fields, labels
 from kube.api.meta import DeleteOptions, Object
 from kube.api.resources import Resource
 from kube.apiserver import body
+from kube.apiserver.listing import ListOptions
 from kube.apiserver.request import Query, Request, Target
-from kube.apiserver.verbs import ListOptions
 
 
 def need_namespace(target: Target, resource: Resource) -> None:

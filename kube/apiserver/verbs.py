@@ -12,17 +12,16 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
-from kube.api import defaults, errors, fields, labels, managedfields
+from kube.api import defaults, errors, managedfields
 from kube.api.managedfields import Author
 from kube.api.meta import DeleteOptions, Object, now
 from kube.api.names import generate_name
 from kube.api.resources import LIMIT_RANGES, NAMESPACES, RESOURCE_QUOTAS, Resource
-from kube.apiserver import paging
+from kube.apiserver import deletion, paging
 from kube.apiserver.cache import Cache, Entry, Match
+from kube.apiserver.listing import Listing, ListOptions, page, parse_version
 from kube.apiserver.quota import Quotas
 from kube.apiserver.registry.strategy import Strategy
 from kube.store import codec, keys
@@ -30,52 +29,11 @@ from kube.store.store import Compacted, Compare, Delete, KeyValue, LeaseNotFound
 
 GENERATED_NAME_TRIES = 8
 
-DEPENDENTS_FINALIZERS = {"Orphan": "orphan", "Foreground": "foregroundDeletion"}
-"""What keeps an object until the garbage collector has seen to its dependents, by the propagation policy."""
-
 ADMIT_AGAIN = 0.05
 """Seconds between looks at whether an object can be admitted by now."""
 
 LEASE_SLACK = 60.0
 """Objects that expire share a lease for so many seconds: a lease an object would cost as much as the object."""
-
-
-@dataclass(frozen=True, slots=True)
-class ListOptions:
-    """What a list or watch asks for."""
-
-    labels: labels.Selector | None = None
-    fields: fields.Selector | None = None
-    limit: int = 0
-    continue_: str = ""
-    resource_version: str = ""
-    resource_version_match: str = ""
-
-    def match(self) -> Match | None:
-        """One function for all conditions; None if there are none."""
-        conditions: list[Match] = []
-        if self.labels is not None:
-            by_labels = self.labels.predicate()
-            conditions.append(lambda entry: by_labels(entry.labels))
-        if self.fields is not None:
-            by_fields = self.fields
-            conditions.append(lambda entry: by_fields.matches(entry.fields))
-        if not conditions:
-            return None
-        if len(conditions) == 1:
-            return conditions[0]
-        return lambda entry: all(condition(entry) for condition in conditions)
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """The answer to a list."""
-
-    entries: list[Entry]
-    revision: int
-    continue_: str = ""
-    remaining: int | None = None
-
 
 Peek = Callable[[Resource, str], Entry | None]
 """Looks at what is known of an object without asking the store."""
@@ -131,18 +89,18 @@ class Verbs:
         revision = self.cache.revision
         found = self.cache.of(resource).select(prefix, after)
         entries = [*found] if match is None else [entry for entry in found if match(entry)]
-        return _page(entries, revision, prefix, options.limit, counted=match is None)
+        return page(entries, revision, prefix, options.limit, counted=match is None)
 
     async def _list_at(
         self, resource: Resource, prefix: str, revision: int, after: str, match: Match | None, limit: int
     ) -> Listing:
         try:
-            page = await self.store.list(prefix, after=after, revision=revision)
+            found_at = await self.store.list(prefix, after=after, revision=revision)
         except Compacted:
             raise paging.expired(after, prefix) from None
-        found = (Entry(resource, kv) for kv in page.items)
+        found = (Entry(resource, kv) for kv in found_at.items)
         entries = [entry for entry in found if match is None or match(entry)]
-        return _page(entries, revision, prefix, limit, counted=match is None)
+        return page(entries, revision, prefix, limit, counted=match is None)
 
     # Writes
 
@@ -335,7 +293,7 @@ class Verbs:
                 return codec.splice_revision(value, kv.revision)
             return {} if present is None else {key: present}
         compare = Compare(key, kv.revision)
-        if _may_go(new):
+        if deletion.may_go(new):
             companions = strategy.companions(None, old)
             ops: list[Op] = [Delete(key)]
         else:
@@ -370,8 +328,8 @@ class Verbs:
                 if kv is None:
                     raise errors.not_found(resource.plural, name, resource.group)
                 old = codec.decode(resource.model, kv)
-                _check_preconditions(resource, old, options)
-                new = self._mark_deleted(strategy, old, options)
+                deletion.check_preconditions(resource, old, options)
+                new = deletion.marked(strategy, old, options)
             except errors.ApiError:
                 if not from_cache:
                     raise
@@ -379,7 +337,7 @@ class Verbs:
                 from_cache = False
                 continue
             value = codec.splice_revision(codec.encode(new), kv.revision)
-            gone = _may_go(new)
+            gone = deletion.may_go(new)
             if dry_run or (not gone and new == old):
                 # No transaction will tell whether the cache was right about the object.
                 present = (await self.store.get(key))[0] if from_cache else kv
@@ -397,26 +355,6 @@ class Verbs:
             if result.succeeded:
                 return codec.splice_revision(codec.encode(new), result.revision), gone
             kv, from_cache = result.current.get(key), False
-
-    @staticmethod
-    def _mark_deleted(strategy: Strategy, old: Object, options: DeleteOptions) -> Object:
-        """The object with its deletion asked for: it stays while it has grace or finalizers."""
-        new = old.clone()
-        meta = new.metadata
-        grace = strategy.grace(old, options.gracePeriodSeconds)
-        meta.finalizers = _finalizers(meta.finalizers, options, orphans=strategy.orphans)
-        if meta.deletionTimestamp is None:
-            meta.deletionTimestamp = now() + timedelta(seconds=grace)
-            meta.deletionGracePeriodSeconds = grace
-            if meta.generation:
-                meta.generation += 1
-            strategy.on_delete(new)
-        elif grace < (meta.deletionGracePeriodSeconds or 0):
-            # A second deletion may only shorten the first one's grace.
-            asked = meta.deletionTimestamp - timedelta(seconds=meta.deletionGracePeriodSeconds or 0)
-            meta.deletionTimestamp = asked + timedelta(seconds=grace)
-            meta.deletionGracePeriodSeconds = grace
-        return new
 
     async def delete_collection(
         self, resource: Resource, namespace: str, selection: ListOptions, options: DeleteOptions
@@ -475,42 +413,6 @@ class Verbs:
         return lease
 
 
-def _finalizers(present: list[str], options: DeleteOptions, *, orphans: bool) -> list[str]:
-    """Those of an object whose deletion is asked for, by what is to become of its dependents: as the options say, as it
-    says itself by a finalizer, or as is usual for its kind (upstream's deletionFinalizersForGarbageCollection).
-    """
-    held = DEPENDENTS_FINALIZERS
-    policy = options.propagationPolicy
-    if options.orphanDependents is not None:
-        policy = "Orphan" if options.orphanDependents else "Background"
-    by_itself = next((each for each in present if each in held.values()), held["Orphan"] if orphans else None)
-    wanted = held.get(policy) if policy else by_itself
-    rest = [each for each in present if each not in held.values()]
-    return [*rest, wanted] if wanted else rest
-
-
-def _may_go(obj: Object) -> bool:
-    """A deletion was asked for, and nothing holds the object any more: no grace, no finalizer."""
-    meta = obj.metadata
-    held = meta.finalizers or (meta.deletionGracePeriodSeconds or 0) > 0
-    spec = getattr(obj, "spec", None)
-    # A namespace is held by its spec's finalizers, too.
-    return meta.deletionTimestamp is not None and not held and not getattr(spec, "finalizers", None)
-
-
-def _check_preconditions(resource: Resource, obj: Object, options: DeleteOptions) -> None:
-    wanted, meta = options.preconditions, obj.metadata
-    if wanted is None:
-        return
-    for what, asked, actual in (
-        ("UID", wanted.uid, meta.uid),
-        ("ResourceVersion", wanted.resourceVersion, meta.resourceVersion),
-    ):
-        if asked is not None and asked != actual:
-            why = f"Precondition failed: {what} in precondition: {asked}, {what} in object meta: {actual}"
-            raise errors.conflict(resource.plural, meta.name, why, resource.group)
-
-
 def _raise_invalid(resource: Resource, obj: Object, found: Iterable[errors.FieldError]) -> None:
     found = list(found)
     if found:
@@ -522,23 +424,3 @@ def _namespace_and_name(resource: Resource, entry: Entry) -> tuple[str, str]:
     rest = entry.key.removeprefix(keys.prefix(resource))
     namespace, _, name = rest.rpartition("/")
     return namespace, name
-
-
-def parse_version(text: str) -> int:
-    """A resourceVersion as a revision. Raises BadRequest with upstream's message."""
-    if not (text.isascii() and text.isdigit()):
-        quoted = errors.quote(text)
-        raise errors.BadRequest(f"Invalid value: {quoted}: strconv.ParseUint: parsing {quoted}: invalid syntax")
-    if int(text[:21]) >= 2**64:
-        quoted = errors.quote(text)
-        raise errors.BadRequest(f"Invalid value: {quoted}: strconv.ParseUint: parsing {quoted}: value out of range")
-    return int(text)
-
-
-def _page(entries: list[Entry], revision: int, prefix: str, limit: int, *, counted: bool) -> Listing:
-    if not limit or len(entries) <= limit:
-        return Listing(entries, revision)
-    token = paging.encode(revision, entries[limit - 1].key, prefix)
-    # With a selector upstream does not count what remains.
-    remaining = len(entries) - limit if counted else None
-    return Listing(entries[:limit], revision, token, remaining)
