@@ -1,7 +1,8 @@
 """deploy/test: everything that tells whether this works, with the servers that the tests need.
 
-Checks (deploy/check), then pytest: unit, integration (real etcd, Docker, iptables) and end to end (the five processes).
-Arguments are pytest's, and leave out the checks: `deploy/test tests/e2e/test_service.py -k udp`.
+Checks (deploy/check), then pytest: unit, integration (real etcd, Docker, iptables), the lab of deploy/lab (but what is
+marked as long), and end to end (the five processes). Arguments are pytest's, and leave out the checks:
+`deploy/test tests/e2e/test_service.py -k udp`, `deploy/test tests/lab` for all of the lab's.
 
 The etcd is a private one; dockerd is started if none runs. Both end with the tests, also when those are ended by a
 signal, and what they say is in `.run/test/log`.
@@ -32,8 +33,8 @@ COMMANDS = {"kubectl": "kubernetes-client", "etcdctl": "etcd-client"}
 """The commands that only tests use, and Debian's packages of them."""
 DEBIAN = SERVERS.run / "debian"
 """Where packages are unpacked whose commands would stand in the way of newer ones: Debian's kubectl is 1.20."""
-TESTS = ("tests/unit", "tests/integration", "tests/e2e")
-"""In this order: what is quick to fail comes first."""
+TESTS = ("-m", "not long", "tests/unit", "tests/integration", "tests/lab", "tests/e2e")
+"""In this order: what is quick to fail comes first; the daemons of the end-to-end tests run until the end."""
 TEARDOWN = 60.0
 """Seconds that interrupted tests have to stop what they started."""
 
