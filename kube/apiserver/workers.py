@@ -33,17 +33,6 @@ STOP = 10.0
 """Seconds that a worker has to end after SIGTERM."""
 
 
-async def run(options: Options) -> None:
-    """Serve the API until cancelled: in this process, or in workers."""
-    if options.workers > 1 and not options.worker_sockets:
-        await supervise(options)
-        return
-    # Late: the supervisor needs nothing of it.
-    from kube.apiserver import server
-
-    await server.run(options)
-
-
 async def supervise(options: Options) -> None:
     """Keep the workers running until cancelled. Raises Fatal."""
     from kube.apiserver import certificates
