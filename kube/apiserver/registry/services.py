@@ -179,11 +179,13 @@ def _keep_allocated(new: ServiceSpec, old: ServiceSpec) -> None:
     """Addresses and ports that an update leaves out stay as they are (patchAllocatedValues)."""
     if new.type in WITH_CLUSTER_IP and old.type in WITH_CLUSTER_IP and not new.clusterIP:
         new.clusterIP, new.clusterIPs = old.clusterIP, old.clusterIPs
+    elif new.clusterIP not in ("", old.clusterIP) and new.clusterIPs == old.clusterIPs:
+        new.clusterIPs = [new.clusterIP]  # an old client, which knows one address alone (normalizeClusterIPs)
     if new.type in WITH_NODE_PORT and old.type in WITH_NODE_PORT:
-        known = {(p.protocol, p.port): p.nodePort for p in old.ports}
+        known = {p.name: p.nodePort for p in old.ports}
         used = {port.nodePort for port in new.ports}
         for port in new.ports:
-            was = known.get((port.protocol, port.port), 0)
+            was = known.get(port.name, 0)
             if not port.nodePort and was not in used:
                 port.nodePort = was
     if needs_health_check(new) and needs_health_check(old):

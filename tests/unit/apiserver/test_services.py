@@ -88,6 +88,21 @@ async def test_both_protocols_of_a_port_share_a_node_port(http: httpx.AsyncClien
     assert udp == tcp != metrics
 
 
+async def test_a_node_port_stays_with_the_name_of_its_port(http: httpx.AsyncClient) -> None:
+    made = await create(http, type="NodePort")
+    (port,) = (await change(http, made, ports=[{"port": 8080}]))["ports"]
+    assert (port["port"], port["nodePort"]) == (8080, made["spec"]["ports"][0]["nodePort"])
+
+
+async def test_an_address_may_not_change(http: httpx.AsyncClient) -> None:
+    await create(http, clusterIP="10.96.0.76")
+    patch, kind = {"spec": {"clusterIP": "10.96.0.77"}}, {"content-type": "application/merge-patch+json"}
+    answer = await http.patch(f"{SERVICES}/web", json=patch, headers=kind)
+    assert answer.json()["message"] == (
+        'Service "web" is invalid: spec.clusterIPs[0]: Invalid value: []string{"10.96.0.77"}: may not change once set'
+    )
+
+
 async def test_what_only_a_load_balancer_has_goes_with_its_type(http: httpx.AsyncClient) -> None:
     made = await create(http, **LOCAL, loadBalancerClass="example.org/lb")
     ingress = {"status": {"loadBalancer": {"ingress": [{"ip": "198.51.100.7"}]}}}
