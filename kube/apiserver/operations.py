@@ -11,6 +11,7 @@ from typing import Any
 
 from kube.api.meta import Object
 from kube.api.resources import Resource, Subresource
+from kube.api.unstructured import Unstructured
 
 SchemaOf = Callable[[str], dict[str, Any]]
 """The reference to the schema of a kind of this document (or `DeleteOptions`), by its name."""
@@ -26,10 +27,11 @@ _LIST = {
 }  # fmt: skip
 _JSON = "application/json"
 _FORMS = (_JSON, "application/yaml")
-_PATCHES = (
-    "application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
-)  # fmt: skip
+_PATCHES = ("application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json")
+_STRATEGIC = "application/strategic-merge-patch+json"
+"""Not told of kinds that are only stored, although it is taken: kubectl would look for its rules in their schema, and
+not find them; those that it was built with are better.
+"""
 
 
 def gvk(model: type[Object]) -> dict[str, str]:
@@ -61,6 +63,7 @@ class _Paths:
         self._tag = f"{group.replace('.', '')}_{resource.version}"
         if group != "core":
             self._tag = f"{prefix[:1].lower()}{prefix[1:]}_{resource.version}"
+        self._patches = _PATCHES if issubclass(resource.model, Unstructured) else (*_PATCHES, _STRATEGIC)
         self._scope = "Namespaced" if resource.namespaced else ""
 
     def collection(self) -> dict[str, Any]:
@@ -143,7 +146,7 @@ class _Paths:
             "x-kubernetes-group-version-kind": kind or gvk(self._resource.model),
         }
         if takes is not None:
-            described["requestBody"] = _body(_PATCHES if action == "patch" else (_JSON,), takes, self._schema)
+            described["requestBody"] = _body(self._patches if action == "patch" else (_JSON,), takes, self._schema)
         return described
 
 

@@ -90,6 +90,11 @@ async def test_models_and_operations_have_upstreams_names(http: httpx.AsyncClien
     assert said[f"{pods}/{{name}}/exec", "get"] == ("connectCoreV1GetNamespacedPodExec", "connect")
     eviction = paths[f"{pods}/{{name}}/eviction"]["post"]["x-kubernetes-group-version-kind"]
     assert eviction == {"group": "policy", "version": "v1", "kind": "Eviction"}
+    strategic = "application/strategic-merge-patch+json"
+    assert strategic in paths[f"{pods}/{{name}}"]["patch"]["requestBody"]["content"]
+    apps = (await http.get(index["apis/apps/v1"]["serverRelativeURL"])).json()["paths"]
+    deployment = apps["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]
+    assert strategic not in deployment["patch"]["requestBody"]["content"]
 
 
 async def test_versions_and_pages(http: httpx.AsyncClient) -> None:
