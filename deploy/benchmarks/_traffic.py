@@ -120,12 +120,15 @@ def endpoints(name: str, ip: str, ports: str) -> dict[str, int]:
     return {"ports": len(some)}
 
 
-def change(count: str, services: str, backends: str) -> dict[str, list[float]]:
-    """Change one service's endpoints after the other; how long each took until the kernel had the rule, in seconds."""
+def change(count: str, services: str, backends: str, first: str) -> dict[str, list[float]]:
+    """Change one service's endpoints after the other; how long each took until the kernel had the rule, in seconds.
+
+    `first`: the number of the first new pod. No pod may come twice, or there is nothing to change.
+    """
     took = []
     for number in range(int(count)):
         service = number * 37 % int(services)
-        pod = 60000 + number
+        pod = int(first) + number
         began = time.monotonic()
         pods = [*range(service * int(backends), (service + 1) * int(backends) - 1), pod]
         _put([("services/endpoints", "Endpoints", f"s{service}", {"subsets": subsets(f"s{service}", pods)})])

@@ -2,7 +2,7 @@
 
 It holds all of a cluster's, and looks at little of each: most of an Endpoints object is which pods its addresses belong
 to. What the types of the wire below do not name is passed over by the parser and never becomes an object (measured with
-5,000 of each: a tenth of the time that the whole objects take, and a fourth of the memory).
+5,000 of each: a third of the time that the whole objects take, and a fourth of the memory).
 """
 
 from __future__ import annotations
