@@ -16,17 +16,30 @@ from kube.apiserver.request import JSON, Response
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
 
+GROUPS = (
+    "", "apps", "events.k8s.io", "authentication.k8s.io", "authorization.k8s.io", "autoscaling", "batch",
+    "certificates.k8s.io", "networking.k8s.io", "policy", "rbac.authorization.k8s.io", "storage.k8s.io",
+    "admissionregistration.k8s.io", "scheduling.k8s.io", "coordination.k8s.io", "node.k8s.io", "discovery.k8s.io",
+    "resource.k8s.io",
+)  # fmt: skip
+"""In this order: a client that is asked for `events` takes the first group that has some. (kube-apiserver's
+apiVersionPriorities) Groups of another kind come last."""
+_PLACES = {group: place for place, group in enumerate(GROUPS)}
+
+
 class Discovery:
     """The documents, by path."""
 
-    def __init__(self, resources: Iterable[Resource] = SERVED) -> None:
+    def __init__(self, resources: Iterable[Resource] = SERVED, address: str = "") -> None:
+        """`address`: host and port at which clients find the server."""
         by_group: dict[str, dict[str, list[Resource]]] = {}
-        for resource in resources:
+        for resource in sorted(resources, key=lambda each: _PLACES.get(each.group, len(GROUPS))):
             by_group.setdefault(resource.group, {}).setdefault(resource.version, []).append(resource)
         core = by_group.pop("", {})
         self._documents: dict[str, bytes] = {}
         self._aggregated: dict[str, bytes] = {}
-        self._add("/api", {"kind": "APIVersions", "versions": list(core), "serverAddressByClientCIDRs": []})
+        addresses = [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}] if address else []
+        self._add("/api", {"kind": "APIVersions", "versions": list(core), "serverAddressByClientCIDRs": addresses})
         groups = [_group(name, list(versions)) for name, versions in by_group.items()]
         self._add("/apis", {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
         for group in groups:

@@ -92,7 +92,8 @@ async def run(options: Options) -> None:
     verbs = Verbs(timed, cache, rules)
     access = Access.of(options, verbs)
     handlers = Handlers(verbs, cache, nodes, access=access)
-    discovery = Discovery()
+    address = f"{options.advertise_address}:{options.secure_port}" if options.secure_port else ""
+    discovery = Discovery(address=address)
     in_flight = -(-options.max_requests_inflight // options.workers)
     api = Api(handlers, discovery, max_in_flight=in_flight, timeout=options.request_timeout)
     service = kubernetes_service(options, verbs)

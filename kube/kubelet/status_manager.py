@@ -31,8 +31,8 @@ LONGEST_WAIT = 5.0
 """Seconds between tries while the apiserver is away."""
 WORKERS = 16
 NOTICED = 0.1
-"""Seconds that the news may wait that a deletion was noticed: what it brings about is often there by then, and told with
-it, and a write is what a deletion costs most of."""
+"""Seconds that the news may wait that a deletion was noticed: what it brings about is often there by then, and is told
+with it. Writes are what a deletion costs most."""
 
 
 class Api(Protocol):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import httpx
+import orjson
 
 from kube.api.resources import RESOURCES, SERVED
 from kube.apiserver import swagger
+from kube.apiserver.discovery import GROUPS, Discovery
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
 
@@ -32,6 +34,19 @@ async def test_the_aggregated_form_says_the_same(http: httpx.AsyncClient) -> Non
                 found |= {(group["metadata"].get("name", ""), item["resource"]) for item in version["resources"]}
     assert found == {(resource.group, resource.plural) for resource in SERVED}
     assert (await http.get("/apis")).json()["kind"] == "APIGroupList"
+
+
+async def test_groups_come_in_upstreams_order_and_none_is_without_a_place(http: httpx.AsyncClient) -> None:
+    listed = [group["name"] for group in (await http.get("/apis")).json()["groups"]]
+    assert listed == [group for group in GROUPS if group in listed]
+    assert {"", *listed} == {resource.group for resource in SERVED}
+
+
+def test_the_server_says_where_it_is() -> None:
+    answer = Discovery(address="192.0.2.1:6443").find("/api", "*/*")
+    assert answer is not None
+    where = {"clientCIDR": "0.0.0.0/0", "serverAddress": "192.0.2.1:6443"}
+    assert orjson.loads(answer.body)["serverAddressByClientCIDRs"] == [where]
 
 
 async def test_the_schema_knows_every_kind_and_that_fields_are_checked(http: httpx.AsyncClient) -> None:
