@@ -52,9 +52,14 @@ class Compose:
         return [*_program(), "--project-name", PROJECT, *(f"--file={file}" for file in files), *arguments]
 
 
+def installed() -> bool:
+    """Whether there is a Docker Compose."""
+    return _find() is not None
+
+
 def have_compose(step: Step, log: Path) -> None:
     """Install Debian's Compose if there is none."""
-    if not _find():
+    if not installed():
         machine.install(step, ["docker-compose"], log)
 
 

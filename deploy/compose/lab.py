@@ -13,7 +13,7 @@ from deploy.cluster.example import request
 from deploy.cluster.settings import CHECKOUT, Settings
 from deploy.cluster.steps import Failed, Steps
 from deploy.compose import images
-from deploy.compose.compose import PROJECT, Compose, have_compose
+from deploy.compose.compose import PROJECT, Compose, have_compose, installed
 from kube import certificates
 
 RUN = CHECKOUT / ".run/lab"
@@ -104,7 +104,8 @@ def down(purge: bool) -> None:
         with steps.step("containers") as step:
             log = RUN / "log"
             log.mkdir(parents=True, exist_ok=True)
-            compose().run(step, log / "compose.log", "down", "--volumes", "--remove-orphans")
+            if installed():  # else there has never been a lab
+                compose().run(step, log / "compose.log", "down", "--volumes", "--remove-orphans")
             if volumes := _docker("volume", "ls", "--quiet", f"--filter={OURS}").split():  # of minions that left before
                 _docker("volume", "rm", *volumes)
             step.done("gone, with their network and volumes")

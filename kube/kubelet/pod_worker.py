@@ -260,8 +260,6 @@ class PodWorker(PodActions):
         starting = any(isinstance(a, MountVolumes | MakeSandbox | EnsureImage | Start) for a in actions)
         if starting and previous.startTime is not None and not self.seen.containers:
             return
-        if pod.metadata.deletionTimestamp is not None and actions and not self.seen.alive() and not self.troubled:
-            return  # its sandbox goes now: then it has ended
         for name, waiting in plan.waiting.items():
             self._announce_back_off(name, waiting)
         status = compute(

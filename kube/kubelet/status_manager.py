@@ -30,9 +30,6 @@ T = TypeVar("T", bound=Object)
 LONGEST_WAIT = 5.0
 """Seconds between tries while the apiserver is away."""
 WORKERS = 16
-NOTICED = 0.1
-"""Seconds that the news may wait that a deletion was noticed: what it brings about is often there by then, and is told
-with it. Writes are what a deletion costs most."""
 
 
 class Api(Protocol):
@@ -150,11 +147,8 @@ class StatusManager:
         text = status.to_json()
         if text == entry.text:
             return
-        before, entry.status, entry.text = entry.status, status, text
-        if before is not None and pod.metadata.deletionTimestamp is not None and _only_noticed(before, status):
-            self._queue.add_after(pod.metadata.uid, NOTICED)
-        else:
-            self._queue.add(pod.metadata.uid)
+        entry.status, entry.text = status, text
+        self._queue.add(pod.metadata.uid)
 
     def finish(self, pod: Pod) -> None:
         """The pod was deleted and nothing of it runs: write its last status, then delete it."""
@@ -257,21 +251,6 @@ def merged(mine: PodStatus, present: PodStatus) -> PodStatus:
         # Ended by somebody else (an eviction), or before this kubelet began: nothing brings it back.
         status.phase, status.reason, status.message = present.phase, present.reason, present.message
     return status
-
-
-def _only_noticed(before: PodStatus, now: PodStatus) -> bool:
-    """Whether a status says no more than that the kubelet has seen the pod's newest generation."""
-
-    def said(status: PodStatus) -> list[tuple[str, str]]:
-        return [(condition.type, condition.status) for condition in status.conditions]
-
-    return (
-        before.observedGeneration != now.observedGeneration
-        and before.phase == now.phase
-        and before.containerStatuses == now.containerStatuses
-        and before.initContainerStatuses == now.initContainerStatuses
-        and said(before) == said(now)
-    )
 
 
 def _revision(pod: Pod) -> int:

@@ -199,35 +199,6 @@ async def test_a_pod_that_is_deleted_shows_its_containers_end_before_it_goes(nod
     assert condition(ended, "Ready").message == "containers with unready status: [main]"
 
 
-async def test_a_pod_whose_containers_end_at_once_costs_one_status_and_its_deletion(node: FakeNode) -> None:
-    await node.create()
-    await node.until(is_ready)
-    node.api.writes.clear()
-    await node.delete()
-    await node.until_gone()
-    assert [method for method, path in node.api.writes if "/events" not in path] == ["DELETE", "PATCH", "DELETE"]
-
-
-async def test_that_a_deletion_was_noticed_is_told_while_containers_take_their_time(node: FakeNode) -> None:
-    node.runtime.images["stubborn:latest"] = Program(on_sigterm=None)
-    await node.create("web", container(image="stubborn"), terminationGracePeriodSeconds=5)
-    await node.until(is_ready)
-    await node.delete()
-    noticed = await node.until(lambda p: p.status.observedGeneration == p.metadata.generation, within=1)
-    assert noticed.metadata.deletionTimestamp is not None
-    assert is_ready(noticed)
-
-
-async def test_a_pod_whose_sandbox_the_engine_keeps_shows_that_its_containers_have_ended(node: FakeNode) -> None:
-    await node.create()
-    await node.until(is_ready)
-    node.runtime.fail("remove_sandbox", RuntimeFailure("device or resource busy"), times=8)
-    await node.delete()
-    await node.until(lambda p: p.status.containerStatuses[0].state.terminated is not None, within=5)
-    assert await node.runtime.list_sandboxes()
-    await node.until_gone()
-
-
 async def test_a_force_deleted_pod_is_ended_without_being_asked_for_long(node: FakeNode) -> None:
     node.runtime.images["stubborn:latest"] = Program(on_sigterm=None)
     await node.create("web", container(image="stubborn"))
