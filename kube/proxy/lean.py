@@ -13,7 +13,7 @@ import socket
 import sys
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import ConfigDict, GetCoreSchemaHandler, with_config
 from pydantic_core import CoreSchema, core_schema
@@ -132,16 +132,28 @@ class _Node(TypedDict, total=False):
 # What is kept of it
 
 
-class Service(Object):
-    """A service: the ports of it that a node serves."""
+class _View(Object):
+    """An object that the parser makes of what was read of it: `wire`, the type of that."""
 
-    kind = "Service"
-
-    ports: tuple[ServicePort, ...] = ()
+    wire: ClassVar[type]
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(cls.made_of, handler.generate_schema(_Service))
+        return core_schema.no_info_after_validator_function(cls.made_of, handler.generate_schema(cls.wire))
+
+    @classmethod
+    def made_of(cls, read: Any) -> Object:
+        """The object, of what was read of it."""
+        raise NotImplementedError
+
+
+class Service(_View):
+    """A service: the ports of it that a node serves."""
+
+    kind = "Service"
+    wire = _Service
+
+    ports: tuple[ServicePort, ...] = ()
 
     @classmethod
     def made_of(cls, read: _Service) -> Service:
@@ -149,17 +161,14 @@ class Service(Object):
         return cls.model_construct(_SET, metadata=_metadata(read), ports=service_ports(read))
 
 
-class Endpoints(Object):
+class Endpoints(_View):
     """A service's endpoints."""
 
     kind = "Endpoints"
+    wire = _Endpoints
 
     by_port: Mapping[str, tuple[Endpoint, ...]] = {}
     """Those of each port, by its name, in the order of the object, each once."""
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(cls.made_of, handler.generate_schema(_Endpoints))
 
     @classmethod
     def made_of(cls, read: _Endpoints) -> Endpoints:
@@ -167,16 +176,13 @@ class Endpoints(Object):
         return cls.model_construct(_SET, metadata=_metadata(read), by_port=endpoints_of(read))
 
 
-class Node(Object):
+class Node(_View):
     """A node: the zone that it is in; empty: not known."""
 
     kind = "Node"
+    wire = _Node
 
     zone: str = ""
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(cls.made_of, handler.generate_schema(_Node))
 
     @classmethod
     def made_of(cls, read: _Node) -> Node:
