@@ -15,6 +15,7 @@ import pytest
 from deploy.cluster.steps import Failed
 from deploy.compose import lab as commands
 from tests.conftest import unavailable
+from tests.e2e.api import Api
 from tests.lab.faults import MINIONS, docker
 
 GRACE = "20s"
@@ -49,6 +50,16 @@ def lab() -> Iterator[None]:
         del os.environ["KUBE_LAB_NODE_GRACE"]
         commands.down(purge=False)
     assert left_behind(ids, bridge) == []
+
+
+@pytest.fixture(scope="module")
+def api(lab: None, request: pytest.FixtureRequest) -> Iterator[Api]:
+    """The lab's API, and a namespace of the module's own, which it names."""
+    api = Api(commands.SETTINGS.server, request.module.NAMESPACE)
+    api.create_namespace()
+    yield api
+    api.clear()
+    api.close()
 
 
 def left_behind(ids: list[str], bridge: str) -> list[str]:

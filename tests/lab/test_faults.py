@@ -43,16 +43,6 @@ SHORT = ("kill both apiservers", "kill the leading scheduler", "kill the etcd le
 
 
 @pytest.fixture(scope="module")
-def api(lab: None) -> Iterator[Api]:
-    """The lab's API."""
-    api = Api(SETTINGS.server, NAMESPACE)
-    api.create_namespace()
-    yield api
-    api.clear()
-    api.close()
-
-
-@pytest.fixture(scope="module")
 def port(api: Api) -> int:
     """The port of every node that leads to a service, whose backends live on all minions."""
     api.create("replicationcontrollers", web())

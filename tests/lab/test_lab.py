@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 
 import pytest
 
@@ -24,16 +23,6 @@ printf '#!/bin/sh\\necho; echo $REMOTE_ADDR\\n' >/www/cgi-bin/who
 chmod +x /www/cgi-bin/who
 exec web
 """
-
-
-@pytest.fixture(scope="module")
-def api(lab: None) -> Iterator[Api]:
-    """The lab's API, and a namespace of its own."""
-    api = Api(SETTINGS.server, NAMESPACE)
-    api.create_namespace()
-    yield api
-    api.clear()
-    api.close()
 
 
 @pytest.fixture(scope="module")
