@@ -4,7 +4,8 @@ As Kubernetes does it (client-go, tools/record): an event that happened before (
 source) raises the count of the one that is stored; events of one object that differ only in their message are, after
 ten in ten minutes, combined into one; and an object has 25 events and then one every five minutes. What `event()` is
 told waits in a bounded queue and is written in the background, 50 a second after a burst of 100 (the rate of upstream's
-clients): telling never blocks, never raises, and is no promise, and what is told does not slow down what is done.
+clients, of which a process is one): telling never blocks, never raises, and is no promise, and what is told does not
+slow down what is done.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ EventKind = Literal["Normal", "Warning"]
 
 QUEUE = 1000
 """Events that may wait to be written."""
-QPS, QPS_BURST = 50.0, 100.0
+QPS, QPS_BURST = 50, 100
 """Events that are written a second, and so many at once after a silence (kubelet's --event-qps, --event-burst)."""
 REMEMBERED = 4096
 """Objects and events that the correlator keeps in mind."""
@@ -182,12 +183,35 @@ class _Told(NamedTuple):
     at: Time
 
 
+class Pace:
+    """How fast events are written, by all the recorders that share it."""
+
+    def __init__(self, qps: int = 0, burst: int = 0) -> None:
+        """`qps`: events a second, after `burst` at once; 0: as many as by default."""
+        self._qps, self._burst = float(qps or QPS), float(burst or QPS_BURST)
+        self._bucket: _Bucket | None = None
+
+    async def turn(self) -> None:
+        """Wait until the caller may write one."""
+        at = asyncio.get_running_loop().time()
+        if self._bucket is None:
+            self._bucket = _Bucket(self._burst, at)
+        # Whoever waits has had its token already, so that turns are taken in the order in which they were asked for.
+        left = self._bucket.fill(at, self._qps, self._burst) - 1
+        self._bucket.tokens = left
+        if left < 0:
+            await asyncio.sleep(-left / self._qps)
+
+
 class EventRecorder:
     """Tells events in the name of one component. `run` writes them."""
 
-    def __init__(self, client: Client, component: str, host: str = "", *, most: int | None = None) -> None:
-        """`most`: events that may wait to be written; further ones are dropped."""
+    def __init__(
+        self, client: Client, component: str, host: str = "", *, most: int | None = None, pace: Pace | None = None
+    ) -> None:
+        """`most`: events that may wait to be written, further ones are dropped; `pace`: that of its own, if None."""
         self._client = client
+        self._pace = pace or Pace()
         self._source = EventSource(component=component, host=host)
         self._correlator = Correlator()
         self._queue: deque[_Told] = deque()
@@ -236,16 +260,13 @@ class EventRecorder:
     async def run(self) -> None:
         """Write what is told, until cancelled."""
         loop = asyncio.get_running_loop()
-        pace = _Bucket(QPS_BURST, loop.time())
         while True:
             while not self._queue:
                 self._news.clear()
                 await self._news.wait()
             correlated = self._correlated(self._queue[0], loop.time())
             if correlated is not None:
-                if (tokens := pace.fill(loop.time(), QPS, QPS_BURST)) < 1:
-                    await asyncio.sleep((1 - tokens) / QPS)
-                pace.tokens -= 1
+                await self._pace.turn()
                 await self._write_until_answered(correlated)
             self._queue.popleft()
             if self._dropped and len(self._queue) < self._most // 2:

@@ -19,7 +19,7 @@ from pathlib import Path
 from kube import daemon
 from kube.api import core
 from kube.api.core import Container, Pod, Service
-from kube.client.events import EventRecorder
+from kube.client.events import EventRecorder, Pace
 from kube.client.informer import Informers
 from kube.client.rest import Client
 from kube.client.source import Sources
@@ -129,11 +129,12 @@ class HollowNode:
         informers: Informers,
         statuses: StatusManager,
         configuration: ConfigurationManager,
+        pace: Pace,
         *,
         frequency: float,
         sync_frequency: float,
     ) -> None:
-        self.recorder = EventRecorder(client, "kubelet", facts.name)
+        self.recorder = EventRecorder(client, "kubelet", facts.name, pace=pace)
         self.prober = HollowProber(runtime)
         services = informers.of(Service)
         host = Host(
@@ -177,20 +178,21 @@ async def hollow_nodes(
     sources: Sources,
     *,
     pod_cidr: str = "10.244.0.0/16",
+    pace: Pace | None = None,
     frequency: float = 10.0,
     sync_frequency: float = 60.0,
 ) -> AsyncIterator[list[HollowNode]]:
-    """Hollow nodes that run. `facts` are those of each, but for the name, cpus and memory."""
+    """Hollow nodes that run. `facts` are those of each, but for the name, cpus and memory; `pace`: of all together."""
     machine = replace(facts.machine, cpus=options.cpus, memory=options.memory)
     informers, statuses = Informers(sources), StatusManager(client, workers=WRITERS)
-    configuration = ConfigurationManager(sources)
+    configuration, pace = ConfigurationManager(sources), pace or Pace()
     nodes = []
     for number, cidr in zip(range(options.nodes), ranges(pod_cidr, options.nodes, facts.max_pods), strict=False):
         own = replace(facts, name=f"{options.name}-{number}", machine=machine)
         runtime = HollowRuntime(own.name, options, pod_cidr=cidr)
         nodes.append(
             HollowNode(
-                own, runtime, client, informers, statuses, configuration,
+                own, runtime, client, informers, statuses, configuration, pace,
                 frequency=frequency, sync_frequency=sync_frequency,
             )
         )  # fmt: skip

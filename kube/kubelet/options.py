@@ -10,6 +10,7 @@ from pathlib import Path
 from kube import daemon
 from kube.api import quantity
 from kube.client import flags
+from kube.client.events import QPS, QPS_BURST
 from kube.client.flags import ClientOptions
 from kube.kubelet.access import MODES, AccessOptions
 from kube.kubelet.eviction import DEFAULTS, Threshold, soft, thresholds
@@ -32,6 +33,8 @@ class Options:
     node_status_update_frequency: float = 10.0
     node_status_report_frequency: float = 300.0
     sync_frequency: float = 60.0
+    event_qps: int = QPS
+    event_burst: int = QPS_BURST
     hollow: HollowOptions = field(default_factory=HollowOptions)
     container_runtime: str = "docker"
     docker_endpoint: str = "unix:///var/run/docker.sock"
@@ -96,6 +99,14 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     node.add_argument("--max-pods", type=int, default=110, metavar="N", help="how many pods the node takes")
 
+    node.add_argument(
+        "--event-qps", type=_count, default=QPS, metavar="N",
+        help="events that are written a second, of all hollow nodes together; 0: the default",
+    )  # fmt: skip
+    node.add_argument(
+        "--event-burst", type=_count, default=QPS_BURST, metavar="N",
+        help="events that are written at once after a silence; 0: the default",
+    )  # fmt: skip
     for name, whom in (("--kube-reserved", "Kubernetes' daemons"), ("--system-reserved", "the rest of the system")):
         node.add_argument(
             name, type=_amounts, default={}, metavar="RESOURCE=QUANTITY[,…]",
@@ -318,6 +329,8 @@ def from_args(args: argparse.Namespace) -> Options:
         node_status_update_frequency=args.node_status_update_frequency,
         node_status_report_frequency=args.node_status_report_frequency,
         sync_frequency=args.sync_frequency,
+        event_qps=args.event_qps,
+        event_burst=args.event_burst,
         hollow=HollowOptions(
             nodes=args.hollow_nodes,
             name=args.hostname_override or "hollow-node",
@@ -412,6 +425,12 @@ def _bytes(text: str) -> int:
         return quantity.integer(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a quantity such as 32Gi") from None
+
+
+def _count(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 0 or more")
+    return int(text)
 
 
 def _labels(text: str) -> dict[str, str]:

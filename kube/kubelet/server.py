@@ -17,7 +17,7 @@ from aiohttp import web
 from kube import daemon, serving
 from kube.api.core import Node, Pod, Service
 from kube.certificates import Pair
-from kube.client.events import EventRecorder
+from kube.client.events import EventRecorder, Pace
 from kube.client.flags import connect
 from kube.client.informer import Informers
 from kube.kubelet import claim, dns, machine, node_api, streaming
@@ -84,7 +84,7 @@ async def run(options: Options) -> None:
             await claim.refuse_a_second(client, facts)
             informers = Informers(sources)
             pods, services = informers.bound_pods(name), informers.of(Service)
-            recorder = EventRecorder(client, "kubelet", name)
+            recorder = EventRecorder(client, "kubelet", name, pace=Pace(options.event_qps, options.event_burst))
             statuses = StatusManager(client)
             configuration = ConfigurationManager(sources)
             pulled_images = PulledImages(options.root_dir / "pulled-images.json")
@@ -226,6 +226,7 @@ async def _run_hollow(options: Options, facts: NodeFacts) -> None:
             client,
             sources,
             pod_cidr=options.pod_cidr or HOLLOW_RANGE,
+            pace=Pace(options.event_qps, options.event_burst),
             frequency=options.node_status_update_frequency,
             sync_frequency=options.sync_frequency,
         ),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -16,7 +18,7 @@ from kube.api import errors
 from kube.api.core import Event, EventSource, Node, ObjectReference
 from kube.api.meta import ObjectMeta, now
 from kube.client import events
-from kube.client.events import BURST, Correlated, Correlator, EventRecorder
+from kube.client.events import BURST, Correlated, Correlator, EventRecorder, Pace
 from kube.client.rest import Client
 from tests.memory_api import MemoryApi
 from tests.unit.client.apiserver import Asked, FakeApiserver, json, serve
@@ -207,6 +209,23 @@ async def test_telling_never_raises(caplog: pytest.LogCaptureFixture) -> None:
         recorder.event(None, "Normal", "Odd", "x")  # type: ignore[arg-type]  # on purpose
         recorder.event(POD, "Normal", "Odd", 7)  # type: ignore[arg-type]  # on purpose
     assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+
+
+@pytest.mark.looptime
+async def test_recorders_that_share_a_pace_are_together_no_faster_and_take_turns() -> None:
+    api, pace = MemoryApi(), Pace(qps=10, burst=20)
+    recorders = [EventRecorder(api, "kubelet", f"node-{number}", pace=pace) for number in range(4)]
+    running = [asyncio.ensure_future(recorder.run()) for recorder in recorders]
+    for recorder, number in itertools.product(recorders, range(40)):
+        recorder.event(make_pod(f"p{number}"), "Normal", "Pulled", "pulled")
+    for seconds, written in ((0.05, 20), (1.0, 30), (3.0, 60), (10.0, 160), (100.0, 160)):
+        await asyncio.sleep(seconds)
+        assert abs(len(api.writes) - written) <= 4
+        told = Counter(event.source.host for event in (await api.list(Event)).items)
+        assert max(told.values()) - min(told.values()) <= 1
+    for each in running:
+        each.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
 
 
 @pytest.mark.looptime
