@@ -36,10 +36,10 @@ async def put(store: Store, key: str, value: bytes = b"x", lease: int = 0) -> in
     return result.revision
 
 
-async def follow(store: Store, prefix: str, revision: int, count: int) -> list[WatchBatch]:
+async def follow(store: Store, prefix: str, revision: int, count: int, *, previous: bool = True) -> list[WatchBatch]:
     """A watch's batches that have changes, until these are so many."""
     batches: list[WatchBatch] = []
-    async with asyncio.timeout(20), aclosing(store.watch(prefix, revision)) as watch:
+    async with asyncio.timeout(20), aclosing(store.watch(prefix, revision, previous=previous)) as watch:
         async for batch in watch:
             if batch.changes:
                 batches.append(batch)
@@ -48,9 +48,10 @@ async def follow(store: Store, prefix: str, revision: int, count: int) -> list[W
     return batches
 
 
-async def changes(store: Store, prefix: str, revision: int, count: int) -> list[Change]:
+async def changes(store: Store, prefix: str, revision: int, count: int, *, previous: bool = True) -> list[Change]:
     """A watch's first changes."""
-    return [change for batch in await follow(store, prefix, revision, count) for change in batch.changes]
+    batches = await follow(store, prefix, revision, count, previous=previous)
+    return [change for batch in batches for change in batch.changes]
 
 
 async def settle() -> None:
@@ -278,10 +279,20 @@ class StoreContract:
         third = (await store.txn([], [Delete(root + "a")])).revision
         fourth = await put(store, root + "a", b"4")
         assert await task == [
-            Change(root + "a", b"1", first, None),
+            Change(root + "a", b"1", first, None, created=True),
             Change(root + "a", b"2", second, KeyValue(root + "a", b"1", first, first)),
             Change(root + "a", None, third, KeyValue(root + "a", b"2", second, first)),
-            Change(root + "a", b"4", fourth, None),
+            Change(root + "a", b"4", fourth, None, created=True),
+        ]
+
+    async def test_a_watch_that_is_not_asked_does_not_tell_what_was_there(self, store: Store, root: str) -> None:
+        first = await put(store, root + "a", b"1")
+        second = await put(store, root + "a", b"2")
+        third = (await store.txn([], [Delete(root + "a")])).revision
+        assert await changes(store, root, first, 3, previous=False) == [
+            Change(root + "a", b"1", first, created=True),
+            Change(root + "a", b"2", second),
+            Change(root + "a", None, third),
         ]
 
     async def test_a_watch_begins_with_the_revision_that_is_named(self, store: Store, root: str) -> None:

@@ -57,7 +57,7 @@ async def _changes(cache: Cache, since: int, until: int) -> dict[ResourceCache, 
     # Should no event be of the last revision itself, one behind it tells that all have come.
     behind = asyncio.create_task(_write_progress(cache))
     try:
-        async with aclosing(cache.store.watch(keys.ROOT, since + 1)) as batches:
+        async with aclosing(cache.store.watch(keys.ROOT, since + 1, previous=True)) as batches:
             async for batch in batches:
                 _take(cache, batch, until, found, latest)
                 if batch.revision >= until:

@@ -77,8 +77,10 @@ class TimedStore(Store, Collector):
         self._count(operation, key, began)
         return result
 
-    def watch(self, prefix: str, revision: int, *, exact: bool = False) -> AsyncGenerator[WatchBatch, None]:
-        return self._store.watch(prefix, revision, exact=exact)
+    def watch(
+        self, prefix: str, revision: int, *, exact: bool = False, previous: bool = False
+    ) -> AsyncGenerator[WatchBatch, None]:
+        return self._store.watch(prefix, revision, exact=exact, previous=previous)
 
     async def revision(self) -> int:
         return await self._store.revision()

@@ -8,7 +8,6 @@ is reported once and left out; it must not keep a daemon from all the others.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import logging
 from collections.abc import AsyncGenerator, Callable
@@ -135,20 +134,16 @@ class EtcdSource(Source[T]):
             raise errors.ServiceUnavailable(str(error)) from None
 
     def _event(self, change: Change) -> WatchEvent[T] | None:
-        before = change.previous
         if change.value is None:
-            return WatchEvent("DELETED", self._last(change.key, before, change.revision), change.revision)
+            return WatchEvent("DELETED", self._named(change.key, change.revision), change.revision)
         obj = self._decode(KeyValue(change.key, change.value, change.revision))
         if obj is None:
             return None
-        return WatchEvent("ADDED" if before is None else "MODIFIED", obj, change.revision)
+        return WatchEvent("ADDED" if change.created else "MODIFIED", obj, change.revision)
 
-    def _last(self, key: str, before: KeyValue | None, revision: int) -> T:
-        """The object that was deleted; if it cannot be read, nothing but its name."""
+    def _named(self, key: str, revision: int) -> T:
+        """The object that was deleted, by its name: whoever follows it knows what it was."""
         self._unreadable.pop(key, None)
-        if before is not None:
-            with contextlib.suppress(ValidationError):
-                return self.transform(decode(self._model, KeyValue(key, before.value, revision)))
         *_, namespace, name = key.split("/")
         metadata = ObjectMeta(
             namespace=namespace if resources.of(self._model).namespaced else "",

@@ -30,11 +30,9 @@ class WatchEvent(Generic[T]):
 
     type: EventType
     object: T | None
-    """As it is now, or, if DELETED, as it was last. None only in a BOOKMARK."""
+    """As it is now; if DELETED, as it was last, or no more of it than its name. None only in a BOOKMARK."""
     revision: int
     """Everything up to here has been seen: where a watch goes on."""
-    previous: T | None = None
-    """As it was before, if the source knows."""
 
 
 _LINE = re.compile(rb'\s*\{"type":"(ADDED|MODIFIED|DELETED)","object":(.*)\}\s*', re.DOTALL)

@@ -86,10 +86,12 @@ class EtcdStore:
         found = [_key_value(kv) for response in answer.responses for kv in response.response_range.kvs]
         return TxnResult(False, answer.header.revision, {kv.key: kv for kv in found})
 
-    async def watch(self, prefix: str, revision: int, *, exact: bool = False) -> AsyncGenerator[WatchBatch, None]:
+    async def watch(
+        self, prefix: str, revision: int, *, exact: bool = False, previous: bool = False
+    ) -> AsyncGenerator[WatchBatch, None]:
         start, end = (_encode(prefix), b"") if exact else _range(prefix)
         request = messages.WatchCreateRequest(
-            key=start, range_end=end, start_revision=revision, prev_kv=True, progress_notify=True
+            key=start, range_end=end, start_revision=revision, prev_kv=previous, progress_notify=True
         )
         async with aclosing(self._stream(request)) as answers:
             async for answer in answers:
@@ -98,7 +100,7 @@ class EtcdStore:
                 if answer.canceled:
                     raise Unavailable(f"{self._etcd}: watch of {prefix} cancelled: {answer.cancel_reason}")
                 if answer.events:
-                    changes = [_change(event) for event in answer.events]
+                    changes = [_change(event, previous) for event in answer.events]
                     # Not the header's revision: a watch that catches up gets 1,000 revisions at a time, each under
                     # the header of the present one.
                     yield WatchBatch(changes, changes[-1].revision)
@@ -169,11 +171,15 @@ def _key_value(kv: Any) -> KeyValue:
     return KeyValue(kv.key.decode("utf-8", "surrogateescape"), kv.value, kv.mod_revision, kv.create_revision, kv.lease)
 
 
-def _change(event: Any) -> Change:
+def _change(event: Any, tells_previous: bool) -> Change:
     kv = event.kv
     removed = event.type == messages.DELETE
-    previous = _key_value(event.prev_kv) if event.prev_kv.key else None
-    if previous is None and (removed or kv.create_revision != kv.mod_revision):
-        # Compacted between the change and our reading of it. Whoever follows a selector needs to know what was there.
-        raise Compacted(kv.mod_revision)
-    return Change(kv.key.decode("utf-8", "surrogateescape"), None if removed else kv.value, kv.mod_revision, previous)
+    created = not removed and kv.create_revision == kv.mod_revision
+    previous = None
+    if tells_previous and not created:
+        if not event.prev_kv.key:
+            # Compacted between the change and our reading of it. Whoever asks for it needs to know what was there.
+            raise Compacted(kv.mod_revision)
+        previous = _key_value(event.prev_kv)
+    key = kv.key.decode("utf-8", "surrogateescape")
+    return Change(key, None if removed else kv.value, kv.mod_revision, previous, created)

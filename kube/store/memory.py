@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kube.store.store import (
     Change,
@@ -89,7 +89,9 @@ class MemoryStore:
         self._write(ops)
         return TxnResult(True, self._revision)
 
-    async def watch(self, prefix: str, revision: int, *, exact: bool = False) -> AsyncGenerator[WatchBatch, None]:
+    async def watch(
+        self, prefix: str, revision: int, *, exact: bool = False, previous: bool = False
+    ) -> AsyncGenerator[WatchBatch, None]:
         await self._reach()
         interruptions = self._interruptions
         revision = revision or self._revision + 1
@@ -105,6 +107,8 @@ class MemoryStore:
                 changes = [change for step in batch for change in step if change.key.startswith(prefix)]
                 if exact:
                     changes = [change for change in changes if change.key == prefix]
+                if not previous:
+                    changes = [replace(change, previous=None) for change in changes]
                 if changes:
                     yield WatchBatch(changes, revision - 1)
             else:
@@ -176,7 +180,7 @@ class MemoryStore:
             if isinstance(op, Put):
                 created = previous.create_revision if previous else revision
                 self._now[op.key] = KeyValue(op.key, op.value, revision, created, op.lease)
-                step.append(Change(op.key, op.value, revision, previous))
+                step.append(Change(op.key, op.value, revision, previous, created=previous is None))
             elif previous:
                 del self._now[op.key]
                 step.append(Change(op.key, None, revision, previous))

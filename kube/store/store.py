@@ -81,8 +81,10 @@ class Change:
     value: bytes | None
     """The new value; None when the key was removed."""
     revision: int
-    previous: KeyValue | None
-    """The key before the change; None when it was created."""
+    previous: KeyValue | None = None
+    """The key before the change; None when it was created, or when the watch does not tell."""
+    created: bool = False
+    """Whether there was no such key before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +135,14 @@ class Store(Protocol):
         twice, no key, more than 128 operations.
         """
 
-    def watch(self, prefix: str, revision: int, *, exact: bool = False) -> AsyncGenerator[WatchBatch, None]:
+    def watch(
+        self, prefix: str, revision: int, *, exact: bool = False, previous: bool = False
+    ) -> AsyncGenerator[WatchBatch, None]:
         """Every change under a prefix from `revision` on (that revision included), without end.
 
-        `exact`: only those of the key that the prefix is. Raises Compacted, or Unavailable when the stream breaks:
-        watch again from the last batch's revision + 1.
+        `exact`: only those of the key that the prefix is. `previous`: what was there before is told, for which etcd
+        reads it anew for every watch. Raises Compacted, or Unavailable when the stream breaks: watch again from the
+        last batch's revision + 1.
         """
 
     async def revision(self) -> int:

@@ -41,8 +41,10 @@ class HeldStore(EtcdStore):
         self.flowing = asyncio.Event()
         self.flowing.set()
 
-    async def watch(self, prefix: str, revision: int, *, exact: bool = False) -> AsyncGenerator[WatchBatch, None]:
-        async with aclosing(super().watch(prefix, revision, exact=exact)) as batches:
+    async def watch(
+        self, prefix: str, revision: int, *, exact: bool = False, previous: bool = False
+    ) -> AsyncGenerator[WatchBatch, None]:
+        async with aclosing(super().watch(prefix, revision, exact=exact, previous=previous)) as batches:
             async for batch in batches:
                 await self.flowing.wait()
                 yield batch

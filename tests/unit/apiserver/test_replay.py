@@ -91,9 +91,9 @@ async def test_many_watches_cost_one_replay() -> None:
         watches = []
         real = store.watch
 
-        def counted(*args: str | int) -> object:
+        def counted(*args: str | int, **how: bool) -> object:
             watches.append(args)
-            return real(*args)  # type: ignore[arg-type]
+            return real(*args, **how)  # type: ignore[arg-type]
 
         store.watch = counted  # type: ignore[assignment,method-assign]
         found = await asyncio.gather(*(seen(cache, revisions[0], 5) for _ in range(50)))
