@@ -14,8 +14,9 @@ dropped.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import orjson
@@ -157,8 +158,9 @@ AlwaysBool = Annotated[bool, BeforeValidator(lambda v: False if v is None else v
 AlwaysStr = Annotated[str, BeforeValidator(lambda v: "" if v is None else v)]
 
 
+@lru_cache(maxsize=1024)
 def _rfc3339(value: datetime) -> str:
-    # isoformat, because strftime takes ten times as long; a status has a dozen moments.
+    # A status has a dozen moments, and they are few. (isoformat, because strftime takes ten times as long.)
     return f"{value.astimezone(UTC).isoformat(timespec='seconds')[:-6]}Z"
 
 
@@ -267,6 +269,13 @@ class ObjectMeta(Model):
     def controller(self) -> OwnerReference | None:
         """The owner that manages this object, if any."""
         return next((ref for ref in self.ownerReferences if ref.controller), None)
+
+    def equals(self, other: ObjectMeta, *, but: Collection[str]) -> bool:
+        """Whether the two are the same, but for these fields."""
+        mine, others = self.__dict__, other.__dict__
+        return self.__pydantic_extra__ == other.__pydantic_extra__ and all(
+            value == others[name] for name, value in mine.items() if name not in but
+        )
 
 
 class Object(Model):

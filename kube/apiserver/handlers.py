@@ -171,7 +171,7 @@ class Handlers:
             warnings += unacted.warnings(conversion.to_stored(resource, obj))
         value, created = await self.verbs.update(
             resource.stored, target.namespace, target.name, lambda _: conversion.to_stored(resource, obj.clone()),
-            subresource=subresource, dry_run=parameters.dry_run(request), author=apply.author(request),
+            subresource=subresource, dry_run=parameters.dry_run(request), author=apply.author(request), pure=True,
         )  # fmt: skip
         return answers.written(resource, value, request, warnings, status=201 if created else 200)
 
@@ -202,7 +202,7 @@ class Handlers:
 
         value, _ = await self.verbs.update(
             resource.stored, target.namespace, target.name, change,
-            subresource=subresource, dry_run=parameters.dry_run(request), author=author,
+            subresource=subresource, dry_run=parameters.dry_run(request), author=author, pure=True,
         )  # fmt: skip
         return answers.written(resource, value, request, list(dict.fromkeys(warnings)))
 

@@ -142,8 +142,8 @@ class Verbs:
             if dry_run:
                 return codec.encode(candidate)
             key = keys.object_key(resource, namespace, meta.name)
-            companions = strategy.companions(candidate, None)
             value = codec.encode(candidate)
+            companions = strategy.companions(candidate, None, value)
             put = Put(key, value, await self._lease(resource))
             compares = [Compare(key, 0), *home, *companions.compares, *quota.compares]
             try:
@@ -195,12 +195,14 @@ class Verbs:
         dry_run: bool = False,
         author: Author | None = None,
         create: bool = False,
+        pure: bool = False,
     ) -> tuple[bytes, bool]:
         """Change an object by a function of its present state; returns its bytes, and whether it was created.
 
         What changed is noted as the author's; without one, managedFields are what `change` makes of them. `create`: an
-        object that is not there is created, whatever its kind. If what `change` returns carries a resourceVersion, the
-        object must still be of that version, else Conflict.
+        object that is not there is created, whatever its kind. `pure`: `change` leaves what it is given as it is, and
+        need not be given a copy. If what `change` returns carries a resourceVersion, the object must still be of that
+        version, else Conflict.
         """
         strategy = self.strategies[resource]
         key = keys.object_key(resource, namespace, name)
@@ -219,7 +221,7 @@ class Verbs:
                         raise errors.not_found(resource.plural, name, resource.group)
                     return await self.create(resource, namespace, wanted, dry_run=dry_run, author=author), True
                 old = codec.decode(resource.model, kv)
-                new = change(old.clone())
+                new = change(old if pure else old.clone())
                 self._prepare(resource, strategy, new, old, kv, subresource)
                 strategy.allocate(new, old, taken)
                 if subresource != "binding":  # which sets what nobody else may: bind() has checked it
@@ -286,7 +288,7 @@ class Verbs:
         key = kv.key
         new.metadata.resourceVersion = old.metadata.resourceVersion = ""
         value = codec.encode(new)
-        if dry_run or value == codec.encode(old):
+        if dry_run or codec.holds(kv, value) or new == old:
             # No transaction will tell whether the cache was right about the object.
             present = (await self.store.get(key))[0] if from_cache else kv
             if present is not None and present.revision == kv.revision:
@@ -297,7 +299,7 @@ class Verbs:
             companions = strategy.companions(None, old)
             ops: list[Op] = [Delete(key)]
         else:
-            companions = strategy.companions(new, old)
+            companions = strategy.companions(new, old, value)
             ops = [Put(key, value, await self._lease(resource))]
         try:
             result = await self.store.txn([compare, *companions.compares], [*ops, *companions.ops])
@@ -336,24 +338,23 @@ class Verbs:
                 kv, _ = await self.store.get(key)
                 from_cache = False
                 continue
-            value = codec.splice_revision(codec.encode(new), kv.revision)
-            gone = deletion.may_go(new)
+            value, gone = codec.encode(new), deletion.may_go(new)
             if dry_run or (not gone and new == old):
                 # No transaction will tell whether the cache was right about the object.
                 present = (await self.store.get(key))[0] if from_cache else kv
                 if present is not None and present.revision == kv.revision:
-                    return value, gone
+                    return codec.splice_revision(value, kv.revision), gone
                 kv, from_cache = present, False
                 continue
             if gone:
                 companions = strategy.companions(None, old)
                 ops: list[Op] = [Delete(key)]
             else:
-                companions = strategy.companions(new, old)
-                ops = [Put(key, codec.encode(new))]
+                companions = strategy.companions(new, old, value)
+                ops = [Put(key, value)]
             result = await self.store.txn([Compare(key, kv.revision)], [*ops, *companions.ops])
             if result.succeeded:
-                return codec.splice_revision(codec.encode(new), result.revision), gone
+                return codec.splice_revision(value, result.revision), gone
             kv, from_cache = result.current.get(key), False
 
     async def delete_collection(

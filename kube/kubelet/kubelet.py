@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 from collections.abc import Mapping
 
 from kube.api import errors
@@ -230,7 +231,8 @@ class Kubelet:
         """Compare everything now and then: it repairs what a stream of news has missed."""
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._sync_frequency):
+                # Upstream's jitter (workerResyncIntervalJitterFactor): hollow nodes that began together drift apart.
+                async with asyncio.timeout(self._sync_frequency * random.uniform(1, 1.5)):
                     await self._relist_now.wait()
             self._relist_now.clear()
             await self._compare()
@@ -278,11 +280,10 @@ def by_pod(sandboxes: list[SandboxStatus], containers: list[ContainerStatus]) ->
 
 def _acts_on(old: Pod, new: Pod) -> bool:
     """Whether a worker has to know: anything but a status that is not an end."""
-    same = {"resourceVersion": "", "managedFields": []}
     return (
         old.spec != new.spec
         or old.status.phase != new.status.phase
-        or old.metadata.model_copy(update=same) != new.metadata.model_copy(update=same)
+        or not old.metadata.equals(new.metadata, but=("resourceVersion", "managedFields"))
     )
 
 

@@ -14,7 +14,7 @@ import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from kube.api.core import Pod
+from kube.api.core import Pod, PodStatus
 from kube.kubelet import plan as planning
 from kube.kubelet.actions import (
     Action,
@@ -57,6 +57,8 @@ class PodWorker(PodActions):
         self._probes = PodProbes(host.prober, self.wake)
         self._messages = Messages(host.runtime, host.termination_logs)
         self._announced: dict[str, str] = {}
+        self._published: tuple[object, PodStatus] | None = None
+        """What the last status was made from, and what it became."""
         self._looked = self._admitted = False
         self._failures = 0
         self._gone = False
@@ -260,21 +262,26 @@ class PodWorker(PodActions):
         starting = any(isinstance(a, MountVolumes | MakeSandbox | EnsureImage | Start) for a in actions)
         if starting and previous.startTime is not None and not self.seen.containers:
             return
+        health, starting_hooks = self._probes.health(), self._starting()
+        present = (pod, self.seen, plan.waiting, health, plan.over, starting_hooks, self._memory.ended)
+        if self._published is not None and self._published[1] is previous and self._published[0] == present:
+            return  # it would be the same again
         for name, waiting in plan.waiting.items():
             self._announce_back_off(name, waiting)
         status = compute(
             pod,
             self.seen,
             waiting=plan.waiting,
-            health=self._probes.health(),
+            health=health,
             host_ip=self._host.ip,
             previous=previous,
             now=datetime.now(UTC).replace(microsecond=0),
             over=plan.over,
-            starting=self._starting(),
+            starting=starting_hooks,
             ended=self._memory.ended,
         )
         self._host.statuses.set(pod, status)
+        self._published = present, self._host.statuses.last(pod)
 
     def _announce_back_off(self, name: str, waiting: Waiting) -> None:
         newest = self.seen.newest(name)

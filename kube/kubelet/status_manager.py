@@ -241,8 +241,9 @@ def merged(mine: PodStatus, present: PodStatus) -> PodStatus:
         if condition.type not in OWNED_CONDITIONS:
             continue
         before = owned.get(condition.type)
-        if before is not None and before.status == condition.status and before.lastTransitionTime:
-            condition = condition.model_copy(update={"lastTransitionTime": before.lastTransitionTime})
+        since = before.lastTransitionTime if before is not None and before.status == condition.status else None
+        if since is not None and since != condition.lastTransitionTime:
+            condition = condition.model_copy(update={"lastTransitionTime": since})
         conditions.append(condition)
     status.conditions = conditions + others
     status.startTime = present.startTime or mine.startTime

@@ -36,6 +36,11 @@ class TerminationLogs:
     def __init__(self, root: Path | None) -> None:
         self._root = root
 
+    @property
+    def kept(self) -> bool:
+        """Whether there are any."""
+        return self._root is not None
+
     def mount(self, pod: Pod, container: Container, attempt: int) -> list[Mount]:
         """An empty file for a container that is about to be made; none if it has its own mount there."""
         target = container.terminationMessagePath
@@ -81,7 +86,9 @@ class Messages:
 
     async def _of(self, pod: Pod, status: ContainerStatus) -> str:
         if status.id not in self._known:
-            said = await asyncio.to_thread(self._logs.read, pod, status.name, status.attempt)
+            said = ""
+            if self._logs.kept:
+                said = await asyncio.to_thread(self._logs.read, pod, status.name, status.attempt)
             container = find_container(pod, status.name)
             if not said and container is not None and _wants_log(container, status):
                 said = await self._end_of_log(status)

@@ -35,6 +35,11 @@ def splice_revision(value: bytes, revision: int) -> bytes:
     return b'%b"resourceVersion":"%d",%b' % (value[:at], revision, rest)
 
 
+def holds(kv: KeyValue, value: bytes) -> bool:
+    """Whether a key has this very value, as it is stored or as it is served."""
+    return kv.value in (value, splice_revision(value, kv.revision))
+
+
 _BRACE = ord("}")
 
 

@@ -9,7 +9,7 @@ from kube.api.qos import qos_class
 from kube.api.resources import Resource
 from kube.apiserver.registry.admission import PodAdmission
 from kube.apiserver.registry.strategy import Companions, Strategy
-from kube.store import codec, keys
+from kube.store import keys
 from kube.store.store import Delete, Put
 
 TERMINAL = ("Succeeded", "Failed")
@@ -42,7 +42,7 @@ class PodStrategy(Strategy):
         if not new.status.qosClass:
             new.status.qosClass = old.status.qosClass
 
-    def companions(self, new: Pod | None, old: Pod | None) -> Companions:
+    def companions(self, new: Pod | None, old: Pod | None, value: bytes = b"") -> Companions:
         """The copy under the pod's node.
 
         It is written with the binding, and again when what a kubelet acts on changes: spec, metadata, deletion, and the
@@ -55,15 +55,14 @@ class PodStrategy(Strategy):
                 companions.ops.append(Delete(key))
         elif new.spec.nodeName and (old is None or self._kubelet_acts_on(new, old)):
             key = keys.bound_pod_key(new.spec.nodeName, new.metadata.namespace, new.metadata.name)
-            companions.ops.append(Put(key, codec.encode(new)))
+            companions.ops.append(Put(key, value))
         return companions
 
     @staticmethod
     def _kubelet_acts_on(new: Pod, old: Pod) -> bool:
         ended = new.status.phase in TERMINAL and old.status.phase not in TERMINAL
-        same = {name: getattr(old.metadata, name) for name in ("resourceVersion", "managedFields")}
-        meta = new.metadata.model_copy(update=same)
-        return ended or new.spec != old.spec or meta != old.metadata
+        same = new.metadata.equals(old.metadata, but=("resourceVersion", "managedFields"))
+        return ended or not same or new.spec != old.spec
 
     def grace(self, obj: Pod, asked: int | None) -> int:
         """Only a pod that a kubelet may be running is given time (pkg/registry/core/pod/strategy.go)."""

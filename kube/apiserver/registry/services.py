@@ -80,7 +80,7 @@ class ServiceStrategy(Strategy):
         if needs_health_check(spec):
             self._allocate_health_check(spec, mine, chosen, taken)
 
-    def companions(self, new: Service | None, old: Service | None) -> Companions:
+    def companions(self, new: Service | None, old: Service | None, value: bytes = b"") -> Companions:
         """The claims: those gained must be free, those lost are given back."""
         before, after = set(_claims(old)), set(_claims(new))
         companions = Companions()

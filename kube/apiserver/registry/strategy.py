@@ -92,8 +92,11 @@ class Strategy:
         """What is wrong with the change of an object's status."""
         return validation.validate_status_update(new, old)
 
-    def companions(self, new: Any | None, old: Any | None) -> Companions:
-        """What is written together with the object. `new` None: it is deleted; `old` None: it is created."""
+    def companions(self, new: Any | None, old: Any | None, value: bytes = b"") -> Companions:
+        """What is written together with the object. `new` None: it is deleted; `old` None: it is created.
+
+        `value`: the bytes that are stored for `new`.
+        """
         return Companions()
 
     def grace(self, obj: Any, asked: int | None) -> int:
