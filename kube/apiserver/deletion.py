@@ -18,9 +18,9 @@ DEPENDENTS_FINALIZERS = {"Orphan": "orphan", "Foreground": "foregroundDeletion"}
 
 
 def marked(strategy: Strategy, old: Object, options: DeleteOptions) -> Object:
-    """The object with its deletion asked for: it stays while it has grace or finalizers."""
-    new = old.clone()
-    meta = new.metadata
+    """The object with its deletion asked for: it stays while it has grace or finalizers. Its rest is shared."""
+    meta = old.metadata.clone()
+    new = old.model_copy(update={"metadata": meta})
     grace = strategy.grace(old, options.gracePeriodSeconds)
     meta.finalizers = finalizers(meta.finalizers, options, orphans=strategy.orphans)
     if meta.deletionTimestamp is None:

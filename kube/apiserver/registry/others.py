@@ -123,4 +123,4 @@ class NamespaceStrategy(Strategy):
         return 0
 
     def on_delete(self, obj: Namespace) -> None:
-        obj.status.phase = "Terminating"
+        obj.status = obj.status.model_copy(update={"phase": "Terminating"})

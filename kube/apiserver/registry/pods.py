@@ -46,7 +46,8 @@ class PodStrategy(Strategy):
         """The copy under the pod's node.
 
         It is written with the binding, and again when what a kubelet acts on changes: spec, metadata, deletion, and the
-        end of the pod (a restarted kubelet must not run it again); not at every write of the status.
+        end of the pod (a restarted kubelet must not run it again, which it does not if it was to be deleted either); not
+        at every write of the status.
         """
         companions = Companions()
         if new is None:
@@ -60,7 +61,8 @@ class PodStrategy(Strategy):
 
     @staticmethod
     def _kubelet_acts_on(new: Pod, old: Pod) -> bool:
-        ended = new.status.phase in TERMINAL and old.status.phase not in TERMINAL
+        deleted = new.metadata.deletionTimestamp is not None
+        ended = new.status.phase in TERMINAL and old.status.phase not in TERMINAL and not deleted
         same = new.metadata.equals(old.metadata, but=("resourceVersion", "managedFields"))
         return ended or not same or new.spec != old.spec
 

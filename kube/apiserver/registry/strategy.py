@@ -104,7 +104,8 @@ class Strategy:
         return 0
 
     def on_delete(self, obj: Any) -> None:
-        """Mark an object that stays for a while although its deletion was asked for."""
+        """Mark an object that stays for a while although its deletion was asked for. It shares its parts with the one
+        that it was: put others in their place."""
 
     def name(self, obj: Object) -> str:
         return obj.metadata.name
