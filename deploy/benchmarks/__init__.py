@@ -21,7 +21,7 @@ WIDTH = 62
 def row(what: str, figure: float, unit: str = "s", note: str = "") -> None:
     """A line of the table: what was measured, the figure, and what it is to be held against."""
     digits = 2 if abs(figure) < 100 else 0
-    print(f"{what:<{WIDTH}}{figure:>10,.{digits}f} {unit:<6}{note}".rstrip(), flush=True)
+    print(f"{what:<{WIDTH}}{figure:>10,.{digits}f} {unit:<6} {note}".rstrip(), flush=True)
 
 
 def timed(work: Callable[[], object]) -> float:

@@ -49,7 +49,6 @@ def bench() -> None:
     cluster = Cluster(SETTINGS, clusters.quiet())
     cluster.stop()
     shutil.rmtree(SETTINGS.run, ignore_errors=True)
-    engine = docker.APIClient()
     try:
         cluster.start_supervisor()
         cluster.start_etcd()
@@ -57,13 +56,13 @@ def bench() -> None:
         have_images(clusters.quiet())
         # The controller manager makes the service account and the authority that every pod mounts.
         cluster.start_daemons((APISERVER, KUBELET, CONTROLLER_MANAGER))
-        one_pod(engine)
-        burst(engine)
+        with contextlib.closing(docker.APIClient()) as engine:
+            one_pod(engine)
+            burst(engine)
         idle(cluster)
         hollow(cluster)
     finally:
         cluster.stop()
-        engine.close()
 
 
 def one_pod(engine: docker.APIClient) -> None:

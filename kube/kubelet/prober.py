@@ -12,20 +12,18 @@ import ssl
 from dataclasses import dataclass
 
 import aiohttp
-import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from multidict import CIMultiDict
 from yarl import URL
 
 from kube.api import core
 from kube.api.core import Container, HTTPGetAction
-from kube.kubelet.backoff import duration
 from kube.kubelet.runtime import EngineUnavailable, NoSuchContainer, Runtime, RuntimeFailure
 
 MAX_BODY = 10 * 1024
 """Bytes of an HTTP answer that are read for the event's message."""
 MAX_REDIRECTS = 10
 USER_AGENT = "kube-probe/1.33"
+"""What a probe calls itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +58,10 @@ class Prober:
                 host = probe.tcpSocket.host or ip
                 return await _tcp(host, port_number(container, probe.tcpSocket.port), timeout)
             if probe.grpc is not None:
-                return await _grpc(ip, probe.grpc.port, probe.grpc.service or "", timeout)
+                # gRPC takes 12 MB: of those kubelets only that have such a probe.
+                from kube.kubelet.grpc_probe import ask
+
+                return await ask(ip, probe.grpc.port, probe.grpc.service or "", timeout)
         except _BadPort as error:
             return Answer(None, str(error))
         return Answer(None, "missing probe handler")
@@ -156,34 +157,6 @@ async def _tcp(host: str, port: int, timeout: float) -> Answer:
     return Answer(True)
 
 
-async def _grpc(host: str, port: int, service: str, timeout: float) -> Answer:
-    """Ask gRPC's health service (grpc.health.v1)."""
-    address = f"{f'[{host}]' if ':' in host else host}:{port}"
-    options = (("grpc.primary_user_agent", USER_AGENT), ("grpc.enable_http_proxy", 0))
-    async with grpc.aio.insecure_channel(address, options=options) as channel:
-        check = health_pb2_grpc.HealthStub(channel).Check
-        try:
-            answer = await check(health_pb2.HealthCheckRequest(service=service), timeout=timeout)
-        except grpc.aio.AioRpcError as error:
-            return Answer(False, _grpc_failure(error, address, timeout))
-    status = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
-    if status == "SERVING":
-        return Answer(True, "service healthy")
-    return Answer(False, f'service unhealthy (responded with "{status}")')
-
-
-def _grpc_failure(error: grpc.aio.AioRpcError, address: str, timeout: float) -> str:
-    match error.code():
-        case grpc.StatusCode.UNIMPLEMENTED:
-            words = f"rpc error: code = Unimplemented desc = {error.details()}"
-            return f"error: this server does not implement the grpc health protocol (grpc.health.v1.Health): {words}"
-        case grpc.StatusCode.DEADLINE_EXCEEDED:
-            return f"timeout: health rpc did not complete within {duration(timeout)}"
-        case grpc.StatusCode.UNAVAILABLE:
-            return f'error: failed to connect service at "{address}": {error.details()}'
-    return f"error: health rpc failed: rpc error: code = {error.code().name} desc = {error.details()}"
-
-
 def _dial(error: Exception, host: str, port: int) -> str:
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"dial tcp {host}:{port}: connect: {_reason(error.os_error)}"
@@ -197,6 +170,6 @@ def _reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
-_UNVERIFIED = ssl.create_default_context()
+_UNVERIFIED = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # without authorities, as nobody is verified
 _UNVERIFIED.check_hostname = False
 _UNVERIFIED.verify_mode = ssl.CERT_NONE

@@ -46,8 +46,8 @@ class PodStrategy(Strategy):
         """The copy under the pod's node.
 
         It is written with the binding, and again when what a kubelet acts on changes: spec, metadata, deletion, and the
-        end of the pod (a restarted kubelet must not run it again, nor does it if the pod is to be deleted); not at every
-        write of the status.
+        end of a pod that is not being deleted (a restarted kubelet must not run it again); not at every write of the
+        status.
         """
         companions = Companions()
         if new is None:
