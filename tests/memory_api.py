@@ -53,7 +53,7 @@ class MemoryApi(Client):
     async def create(self, obj: T) -> T:
         obj = obj.clone()
         meta = obj.metadata
-        meta.name = meta.name or f"{meta.generateName}{uuid.uuid4().hex[:5]}"
+        meta.name = meta.name or f"{meta.generateName}{uuid.uuid4().hex[:10]}"
         meta.uid = meta.uid or str(uuid.uuid4())
         meta.creationTimestamp = meta.creationTimestamp or now()
         meta.generation = meta.generation or 1
