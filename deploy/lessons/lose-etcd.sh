@@ -36,4 +36,5 @@ run docker start kube-lab-etcd-2 kube-lab-etcd-3
 until_true 60 kubectl get --raw /readyz
 run k get configmap written-with-two -o jsonpath='{.data}'
 until_true 30 write three 3
+until_true 60 members # one that was killed has yet to read its log
 run members

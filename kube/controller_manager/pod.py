@@ -6,15 +6,21 @@ from datetime import datetime
 from weakref import WeakValueDictionary
 
 from kube.api.core import Pod, PodCondition, PodSpec
+from kube.api.meta import OwnerReference
 
 _specs: WeakValueDictionary[bytes, PodSpec] = WeakValueDictionary()
+_conditions: WeakValueDictionary[tuple[object, ...], PodCondition] = WeakValueDictionary()
+_owners: WeakValueDictionary[tuple[object, ...], OwnerReference] = WeakValueDictionary()
 
 
-def sharing_spec(pod: Pod) -> Pod:
-    """The pod, which is changed: equal specs are one object. Most of a pod in memory is what its controller's others
-    have, too.
+def sharing_parts(pod: Pod) -> Pod:
+    """The pod, which is changed: equal specs, conditions and owners are one object. Most of a pod in memory is what its
+    controller's others have, too.
     """
     vars(pod)["spec"] = _specs.setdefault(pod.spec.to_json(), pod.spec)
+    owners, conditions = pod.metadata.ownerReferences, pod.status.conditions
+    owners[:] = [_owners.setdefault(tuple(vars(each).values()), each) for each in owners]
+    conditions[:] = [_conditions.setdefault(tuple(vars(each).values()), each) for each in conditions]
     return pod
 
 

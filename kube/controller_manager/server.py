@@ -29,7 +29,7 @@ from kube.controller_manager.node_ipam import NodeIpamController
 from kube.controller_manager.node_lifecycle import NodeLifecycleController
 from kube.controller_manager.node_taints import Rates
 from kube.controller_manager.options import Options
-from kube.controller_manager.pod import sharing_spec
+from kube.controller_manager.pod import sharing_parts
 from kube.controller_manager.pod_gc import PodGarbageCollector
 from kube.controller_manager.replication import ReplicationManager
 from kube.controller_manager.resource_quota import ResourceQuotaController
@@ -74,7 +74,7 @@ async def run(options: Options) -> None:
 
 def build(options: Options, client: Client, informers: Informers) -> tuple[list[Controller], list[EventRecorder]]:
     """The controllers that were asked for, and the recorders that they tell their events. Run them all."""
-    informers.of(Pod).keep(sharing_spec)
+    informers.of(Pod).keep(sharing_parts)
     indexes.install(informers)
     recorders: list[EventRecorder] = []
 

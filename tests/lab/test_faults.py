@@ -79,6 +79,7 @@ async def torment(name: str, api: Api, port: int, own: Api, table: Table) -> Non
     recorder, churn = Recorder([SETTINGS.server], own.namespace), Churn(SETTINGS.server, own.namespace)
     began = time.time()
     eventually(lambda: healed(api, port), "the lab is well before anything breaks", HEALED)
+    before = where(api)
     # The client asks minion-1, to which nothing happens but when everything is killed.
     with trace.changes() as changed, churn.running(), Stream(commands.address("minion-1"), port) as stream:
         async with recorder.running(writers=2):
@@ -90,7 +91,8 @@ async def torment(name: str, api: Api, port: int, own: Api, table: Table) -> Non
     assert mistakes == []
     assert recorder.acknowledged() > 0
     assert acted_without_the_lease(changed, began) == []
-    assert fault.takes_backends or stream.failed == [], "requests failed though no backend had died"
+    why = f"requests failed though no backend should have died; before: {before}, after: {where(api)}"
+    assert fault.takes_backends or stream.failed == [], why
 
 
 def suffer(name: str, api: Api, port: int) -> tuple[Fault, float]:
@@ -102,6 +104,12 @@ def suffer(name: str, api: Api, port: int) -> tuple[Fault, float]:
     ended = time.monotonic()
     eventually(lambda: healed(api, port), f"all is well again after: {name}", HEALED)
     return fault, time.monotonic() - ended
+
+
+def where(api: Api) -> dict[str, str]:
+    """The service's backends, by name: their addresses and nodes."""
+    pods = api.pods("app=web")
+    return {pod["metadata"]["name"]: f"{pod['status']['podIP']} on {pod['spec']['nodeName']}" for pod in pods}
 
 
 def healed(api: Api, port: int) -> bool:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kube.api.core import Pod, ReplicationController, ReplicationControllerCondition
 from kube.controller_manager import replicas
-from kube.controller_manager.pod import active, sharing_spec
+from kube.controller_manager.pod import active, sharing_parts
 from kube.controller_manager.replicas import Failure, Plan, deletion_order, plan
 from tests.objects import NOON, ago, pod, rc
 
@@ -189,9 +189,17 @@ def test_a_pod_becomes_available_with_time() -> None:
     assert replicas.status(controller, fresh, [], NOON + timedelta(seconds=10))[0].availableReplicas == 1
 
 
-def test_equal_specs_are_kept_once() -> None:
-    one, same, other = pod("a", node="n1"), pod("b", node="n1"), pod("c", node="n2")
-    kept = [sharing_spec(each) for each in (one, same, other)]
+def test_equal_parts_of_pods_are_kept_once() -> None:
+    owner = rc("web", 1)
+    one, same = (pod(name, node="n1", owner=owner, ready=True, ready_since=NOON) for name in "ab")
+    other = pod("c", node="n2", owner=rc("db", 1), ready=False)
+    kept = [sharing_parts(each) for each in (one, same, other)]
     assert kept[0].spec is kept[1].spec
     assert kept[2].spec is not kept[0].spec
     assert [each.spec.nodeName for each in kept] == ["n1", "n1", "n2"]
+    conditions = [each.status.conditions[0] for each in kept]
+    assert conditions[0] is conditions[1]
+    assert [each.status for each in conditions] == ["True", "True", "False"]
+    owners = [each.metadata.ownerReferences[0] for each in kept]
+    assert owners[0] is owners[1]
+    assert [each.name for each in owners] == ["web", "web", "db"]
