@@ -91,7 +91,8 @@ async def torment(name: str, api: Api, port: int, own: Api, table: Table) -> Non
     assert mistakes == []
     assert recorder.acknowledged() > 0
     assert acted_without_the_lease(changed, began) == []
-    why = f"requests failed though no backend should have died; before: {before}, after: {where(api)}"
+    what_was_there = f"backends before: {before}, after: {where(api)}, and meanwhile: {fate(changed, began)}"
+    why = f"requests failed though no backend should have died; {what_was_there}"
     assert fault.takes_backends or stream.failed == [], why
 
 
@@ -110,6 +111,15 @@ def where(api: Api) -> dict[str, str]:
     """The service's backends, by name: their addresses and nodes."""
     pods = api.pods("app=web")
     return {pod["metadata"]["name"]: f"{pod['status']['podIP']} on {pod['spec']['nodeName']}" for pod in pods}
+
+
+def fate(changed: list[Change], began: float) -> list[str]:
+    """What became of the service's objects, and after how many seconds."""
+    return [
+        f"{change.time - began:.2f}: {change.key} {'is gone' if change.object is None else change.object.get('status')}"
+        for change in changed
+        if f"/{NAMESPACE}/" in change.key and "/events/" not in change.key
+    ]
 
 
 def healed(api: Api, port: int) -> bool:
