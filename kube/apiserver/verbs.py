@@ -288,6 +288,7 @@ class Verbs:
         key = kv.key
         new.metadata.resourceVersion = old.metadata.resourceVersion = ""
         value = codec.encode(new)
+        # The objects are compared for the sake of a value that others wrote, with its keys in another order.
         if dry_run or codec.holds(kv, value) or new == old:
             # No transaction will tell whether the cache was right about the object.
             present = (await self.store.get(key))[0] if from_cache else kv

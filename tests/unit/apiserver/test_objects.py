@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
+import orjson
 import pytest
+
+from kube.store.store import Put
 
 PODS = "/api/v1/namespaces/default/pods"
 SERVICES = "/api/v1/namespaces/default/services"
@@ -67,6 +70,17 @@ async def test_an_update_that_changes_nothing_writes_nothing(http: httpx.AsyncCl
     made = (await http.post(PODS, json=pod("web"))).json()
     answer = await http.put(f"{PODS}/web", json=made)
     assert answer.json()["metadata"]["resourceVersion"] == made["metadata"]["resourceVersion"]
+
+
+async def test_nor_does_one_of_a_value_that_was_written_in_another_order(http: httpx.AsyncClient, server: Any) -> None:
+    await http.post(PODS, json=pod("web"))
+    key = "/registry/pods/default/web"
+    stored, _ = await server.store.get(key)
+    reordered = orjson.dumps(orjson.loads(stored.value), option=orjson.OPT_SORT_KEYS)
+    assert reordered != stored.value
+    revision = (await server.store.txn([], [Put(key, reordered)])).revision
+    answer = await http.put(f"{PODS}/web", json=(await http.get(f"{PODS}/web")).json())
+    assert answer.json()["metadata"]["resourceVersion"] == str(revision)
 
 
 async def test_lists_select_by_labels_and_fields(http: httpx.AsyncClient) -> None:
@@ -172,6 +186,22 @@ async def test_a_node_sees_its_pods_under_its_own_prefix(http: httpx.AsyncClient
     assert (await server.store.get(key))[0].revision > changed.revision, "the end does"
     await http.delete(f"{PODS}/web")
     assert (await server.store.get(key))[0] is None
+
+
+async def test_of_a_pod_that_is_being_deleted_the_node_does_not_see_the_end(
+    http: httpx.AsyncClient, server: Any
+) -> None:
+    await http.post(PODS, json=pod("web"))
+    binding = {"metadata": {"name": "web"}, "target": {"kind": "Node", "name": "n1"}}
+    await http.post(f"{PODS}/web/binding", json=binding)
+    await http.delete(f"{PODS}/web")
+    key = "/registry/nodes/n1/boundpods/default/web"
+    marked, _ = await server.store.get(key)
+    assert orjson.loads(marked.value)["metadata"]["deletionTimestamp"]
+    headers = {"content-type": "application/merge-patch+json"}
+    answer = await http.patch(f"{PODS}/web/status", json={"status": {"phase": "Succeeded"}}, headers=headers)
+    assert answer.json()["status"]["phase"] == "Succeeded"
+    assert (await server.store.get(key))[0].revision == marked.revision
 
 
 async def test_a_cluster_ip_belongs_to_one_service(http: httpx.AsyncClient, server: Any) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from kube import daemon
 from kube.api.coordination import Lease
-from kube.api.core import Node, Pod
+from kube.api.core import Event, Node, Pod
+from kube.client.events import Pace
 from kube.client.rest import Client
 from kube.client.source import EtcdSources
 from kube.kubelet import options
@@ -24,10 +25,12 @@ from tests.kubelet_node import FakeNode, container, is_ready
 MACHINE = Machine(2, 2**34, 2**40, "amd64", "id", "uuid", "boot", "6.1", "Debian GNU/Linux 12 (bookworm)")
 
 
-def hollow(cluster: FakeNode, **more: object) -> AbstractAsyncContextManager[list[HollowNode]]:
+def hollow(
+    cluster: FakeNode, pace: Pace | None = None, **more: object
+) -> AbstractAsyncContextManager[list[HollowNode]]:
     wanted = HollowOptions(nodes=5, **more)  # type: ignore[arg-type]  # passed on
     facts = NodeFacts("", "127.0.0.1", MACHINE, "v0.1.0")
-    return hollow_nodes(wanted, facts, cast(Client, cluster.api), EtcdSources(cluster.store))
+    return hollow_nodes(wanted, facts, cast(Client, cluster.api), EtcdSources(cluster.store), pace=pace)
 
 
 async def on(cluster: FakeNode, number: int, name: str) -> Pod:
@@ -41,6 +44,20 @@ async def until_registered(cluster: FakeNode, count: int) -> list[Node]:
         while len(found := (await cluster.api.list(Node)).items) < count:
             await asyncio.sleep(0.1)
     return found
+
+
+@pytest.mark.looptime
+async def test_they_write_their_events_at_one_pace(node: FakeNode) -> None:
+    async with hollow(node, Pace(qps=1, burst=4)):
+        await until_registered(node, 5)
+        for number in range(5):
+            await on(node, number, f"a-{number}")
+            await node.until(is_ready, f"a-{number}")
+        await asyncio.sleep(10)
+        written = len((await node.api.list(Event)).items)
+        assert 4 < written <= 20, "as many as the pace allows, and not yet all"
+        await asyncio.sleep(100)
+        assert len((await node.api.list(Event)).items) >= 20
 
 
 @pytest.mark.looptime
