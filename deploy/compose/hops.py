@@ -120,6 +120,7 @@ def _summary(kind: str, now: Mapping[str, Any]) -> str:
 _PROOFS = (
     (re.compile(r"bound pod=(\S+) node=(\S+)"), "Pod {} bound to {}"),
     (re.compile(r"too few pods, creating rc=(\S+)"), "ReplicationController {} created"),
+    (re.compile(r"made a sandbox pod=(\S+) .*\((\S+)\)"), "Pod {} bound to {}"),
 )
 # What a daemon's line means: its logger, the words it begins with, from whom, to whom.
 _MEANING = (
@@ -143,8 +144,8 @@ def of_log(lines: Iterable[str], where: str, namespace: str) -> list[Hop]:
                 and line.text.startswith(begins)
                 and (f"={namespace}/" in line.text or source == PROXY)
             ):
-                text = line.text.replace(f"{namespace}/", "")
-                found.append(Hop(line.time, source, target, f"{text} ({where})", proves=_proved(text)))
+                text = f"{line.text.replace(f'{namespace}/', '')} ({where})"
+                found.append(Hop(line.time, source, target, text, proves=_proved(text)))
     return found
 
 
@@ -171,7 +172,9 @@ def settled(hops: Iterable[Hop], since: float) -> list[Hop]:
         if hop.time >= since:
             # A proxy always says the same, and each time it is something else.
             found.setdefault((hop.source, hop.what, hop.time if hop.source == PROXY else 0), hop)
-    proved = {hop.proves: hop.time for hop in found.values() if hop.proves}
+    proved: dict[str, float] = {}
+    for hop in sorted(found.values()):
+        proved.setdefault(hop.proves, hop.time)  # who knew of it first: others say so, too, and later
     latest, dated = float("inf"), []
     for hop in sorted((hop for hop in found.values() if hop.revision), key=lambda hop: -hop.revision):
         latest = min(latest, hop.time, proved.get(hop.what, latest))

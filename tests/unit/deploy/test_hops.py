@@ -136,6 +136,31 @@ def test_a_change_is_dated_back_to_what_proves_it_and_so_are_those_before_it() -
     ]
 
 
+def test_a_change_is_dated_back_to_the_first_who_knew_of_it() -> None:
+    seen = [
+        Hop(0.0, "client", "apiserver", "POST ReplicationController shop"),
+        Hop(1.0, "controller-manager", "apiserver", "too few pods", proves="ReplicationController shop created"),
+        Hop(2.0, "client", "etcd", "ReplicationController shop created", 7),
+        Hop(3.0, "apiserver", "client", "201 Created", proves="ReplicationController shop created"),
+    ]
+    assert [(hop.time, hop.what) for hop in settled(seen, 0)] == [
+        (0.0, "POST ReplicationController shop"),
+        (1.0, "ReplicationController shop created"),
+        (1.0, "too few pods"),
+        (3.0, "201 Created"),
+    ]
+
+
+def test_who_makes_a_sandbox_has_seen_that_the_pod_was_bound_to_its_node() -> None:
+    line = (
+        "2026-11-23T21:25:16.000Z INFO kubelet.pod_actions: made a sandbox pod=demo/web uid=1 ip=10.244.2.2 attempt=0"
+    )
+    late = Hop(2e9, "scheduler", "etcd", "Pod web bound to minion-1", 1)
+    hops = settled([late, *of_log([line], "minion-1", NS)], 0)
+    assert hops[0].what == "Pod web bound to minion-1"
+    assert hops[1].what.startswith("made a sandbox")
+
+
 def test_what_was_before_and_what_is_said_twice_is_left_out() -> None:
     once = Hop(2.0, "kubelet", "docker", "new")
     old = Hop(1.0, "kubelet", "docker", "old")
