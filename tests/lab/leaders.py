@@ -1,7 +1,9 @@
 """Whether ever two acted at once: the leases as they changed, and what each process did, and when.
 
 A binding is in etcd, so that its place among the changes of the lease is known exactly, by revision. Of what a
-controller manager does only its log tells, by the clock.
+controller manager does only its log tells, by the clock; so the lease is taken to have changed hands when its new
+holder says that it did (the lab's processes share one clock), not when the change was seen: that may be long after, if
+etcd was away.
 """
 
 from __future__ import annotations
@@ -40,11 +42,16 @@ class Act:
 
 def held(changes: Iterable[Change], key: str) -> list[Held]:
     """How a lease went from one to another."""
-    return [
-        Held(change.time, change.revision, str(change.object["spec"].get("holderIdentity") or ""))
-        for change in changes
-        if change.key == key and change.object
-    ]
+    found: list[Held] = []
+    for change in changes:
+        if change.key != key or not change.object:
+            continue
+        spec = change.object["spec"]
+        holder = str(spec.get("holderIdentity") or "")
+        if not found or found[-1].holder != holder:
+            since = logs.seconds(spec["acquireTime"]) if spec.get("acquireTime") else change.time
+            found.append(Held(since, change.revision, holder))
+    return found
 
 
 def bindings(changes: Iterable[Change]) -> dict[str, int]:
@@ -70,7 +77,8 @@ def acts(container: str, lines: Iterable[str], bound: Mapping[str, int]) -> list
 def wrong(leases: Sequence[Held], done: Iterable[Act]) -> list[str]:
     """Every act of who did not lead at the time. What was before the first of the leases is not judged."""
     return [
-        f"{act.container} acted at {act.time:.3f} (revision {act.revision or 'unknown'}), and led had {holders}"
+        f"{act.container} acted at {act.time:.3f} (revision {act.revision or 'unknown'}), and led had {holders} "
+        f"of {leases}"
         for act in done
         if (holders := _holders(leases, act)) and act.container not in {each.partition("_")[0] for each in holders}
     ]
