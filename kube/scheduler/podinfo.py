@@ -53,19 +53,19 @@ def container_requests(container: AnyContainer) -> dict[str, int]:
     return amounts({**container.resources.limits, **container.resources.requests})
 
 
-def pod_requests(pod: Pod) -> dict[str, int]:
-    """What a pod requests: the larger of its containers together and its largest init container, and its overhead.
+def _together(pod: Pod, missing: Mapping[str, int]) -> dict[str, int]:
+    """What the containers of a pod request: the larger of those that run side by side and the largest init container.
 
     A sidecar (an init container that is restarted always) counts with the containers, and with every init container
-    that starts after it. What the pod as a whole requests (spec.resources) takes the place of the sum.
+    that starts after it. `missing`: what a container requests that does not say.
     """
     total: Counter[str] = Counter()
     for container in pod.spec.containers:
-        total.update(container_requests(container))
+        total.update({**missing, **container_requests(container)})
     sidecars: Counter[str] = Counter()
     peak: dict[str, int] = {}
     for container in pod.spec.initContainers:
-        requests = container_requests(container)
+        requests = {**missing, **container_requests(container)}
         if container.restartPolicy == "Always":
             sidecars.update(requests)
             requests = dict(sidecars)
@@ -74,23 +74,43 @@ def pod_requests(pod: Pod) -> dict[str, int]:
         for name, value in requests.items():
             peak[name] = max(peak.get(name, 0), value)
     total.update(sidecars)
-    result = {name: max(total[name], peak.get(name, 0)) for name in {**total, **peak}}
-    if pod.spec.resources is not None:
-        result.update(amounts({**pod.spec.resources.limits, **pod.spec.resources.requests}))
+    return {name: max(total[name], peak.get(name, 0)) for name in {**total, **peak}}
+
+
+def _of_the_whole(pod: Pod, together: Mapping[str, int]) -> dict[str, int]:
+    """What the pod as a whole requests (spec.resources); its limit, of what neither it nor its containers request."""
+    resources = pod.spec.resources
+    if resources is None:
+        return {}
+    limits = {name: limit for name, limit in resources.limits.items() if name not in together}
+    return amounts({**limits, **resources.requests})
+
+
+def _with_overhead(pod: Pod, requests: dict[str, int]) -> dict[str, int]:
     for name, value in amounts(pod.spec.overhead).items():
-        result[name] = result.get(name, 0) + value
-    return result
+        requests[name] = requests.get(name, 0) + value
+    return requests
 
 
-def _assumed_use(pod: Pod, requests: Mapping[str, int]) -> tuple[int, int]:
-    """CPU and memory that the pod is taken to use: a container that does not say gets a small default."""
-    cpu, memory = requests.get(CPU, 0), requests.get(MEMORY, 0)
-    whole = pod.spec.resources.limits.keys() | pod.spec.resources.requests.keys() if pod.spec.resources else set()
-    for container in pod.spec.containers:
-        named = container.resources.limits.keys() | container.resources.requests.keys() | whole
-        cpu += 0 if CPU in named else DEFAULT_MILLI_CPU
-        memory += 0 if MEMORY in named else DEFAULT_MEMORY
-    return cpu, memory
+def pod_requests(pod: Pod) -> dict[str, int]:
+    """What a pod requests: for the whole of it, or else its containers together; and its overhead.
+
+    (component-helpers/resource: PodRequests, after the defaults that the apiserver has for `spec.resources`)
+    """
+    together = _together(pod, {})
+    return _with_overhead(pod, {**together, **_of_the_whole(pod, together)})
+
+
+def _assumed_use(pod: Pod) -> tuple[int, int]:
+    """CPU and memory that the pod is taken to use: a container that does not say gets a small default.
+
+    Of a pod with requests of its own, for what neither it nor any of its containers names.
+    """
+    whole = _of_the_whole(pod, named := _together(pod, {}))
+    defaults = {CPU: DEFAULT_MILLI_CPU, MEMORY: DEFAULT_MEMORY}
+    missing = {name: value for name, value in defaults.items() if not whole or name not in {**named, **whole}}
+    found = _with_overhead(pod, {**_together(pod, missing), **whole})
+    return found.get(CPU, 0), found.get(MEMORY, 0)
 
 
 def host_ports(pod: Pod) -> tuple[HostPort, ...]:
@@ -256,7 +276,7 @@ def _claims(pod: Pod) -> tuple[str, ...]:
 def _new_class(pod: Pod) -> PodClass:
     spec = pod.spec
     requests = {name: value for name, value in pod_requests(pod).items() if value}
-    cpu, memory = _assumed_use(pod, requests)
+    cpu, memory = _assumed_use(pod)
     return PodClass(
         namespace=pod.metadata.namespace,
         labels=pod.metadata.labels,

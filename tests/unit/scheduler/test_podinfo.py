@@ -2,8 +2,82 @@
 
 from __future__ import annotations
 
-from kube.scheduler.podinfo import PodInfo, class_of, slimmed
-from tests.objects import pod
+import pytest
+
+from kube.api.core import Container, PodSpec, ResourceRequirements
+from kube.scheduler.podinfo import PodInfo, class_of, pod_requests, slimmed
+from tests.objects import container, pod
+
+MB = 1024 * 1024
+
+
+def sidecar(**requests: str) -> Container:
+    return Container(name="s", restartPolicy="Always", resources=ResourceRequirements(requests=requests))
+
+
+def whole(requests: dict[str, str] | None = None, limits: dict[str, str] | None = None) -> ResourceRequirements:
+    return ResourceRequirements(requests=requests or {}, limits=limits or {})
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        pytest.param(PodSpec(containers=[container()]), (100, 200 * MB), id="a container that does not say"),
+        pytest.param(PodSpec(containers=[container({"cpu": "0"})]), (0, 200 * MB), id="nothing, and it says so"),
+        pytest.param(
+            PodSpec(containers=[container({"cpu": "1"}), container({"memory": "1Mi"})]),
+            (1100, 201 * MB),
+            id="one says the one, one the other",
+        ),
+        pytest.param(
+            PodSpec(containers=[container()], initContainers=[container({"cpu": "1"})]),
+            (1000, 200 * MB),
+            id="an init container has the same defaults, and is over before the others begin",
+        ),
+        pytest.param(PodSpec(containers=[container()], initContainers=[sidecar()]), (200, 400 * MB), id="a sidecar"),
+        pytest.param(
+            PodSpec(containers=[container()], initContainers=[sidecar(cpu="1"), container({"memory": "1Gi"})]),
+            (1100, 1224 * MB),
+            id="an init container beside a sidecar",
+        ),
+        pytest.param(
+            PodSpec(containers=[container()], overhead={"cpu": "50m"}), (150, 200 * MB), id="the overhead comes on top"
+        ),
+        pytest.param(
+            PodSpec(containers=[container(), container()], resources=whole({"cpu": "1"})),
+            (1000, 400 * MB),
+            id="what is said of the whole pod, and what nobody says",
+        ),
+        pytest.param(
+            PodSpec(containers=[container({"memory": "1Mi"}), container()], resources=whole({"cpu": "1"})),
+            (1000, 1 * MB),
+            id="a whole pod of which one container says something has no defaults for that",
+        ),
+    ],
+)
+def test_what_a_pod_is_taken_to_use(spec: PodSpec, expected: tuple[int, int]) -> None:
+    """Each container that names none is taken to use 100m and 200Mi, and then they are summed up as requests are.
+
+    Of a pod with requests of its own only for what neither it nor a container names (getNonMissingContainerRequests).
+    """
+    cls = class_of(pod(spec=spec))
+    assert (cls.cpu, cls.memory) == expected
+
+
+@pytest.mark.parametrize(
+    ("resources", "expected"),
+    [
+        pytest.param(whole({"cpu": "3"}), 3000, id="what the pod requests"),
+        pytest.param(whole({"cpu": "3"}, {"cpu": "4"}), 3000, id="and not its limit"),
+        pytest.param(whole(limits={"cpu": "4"}), 1000, id="else what its containers request, whatever its limit"),
+        pytest.param(whole(limits={"memory": "1Gi"}), 1000, id="of that resource"),
+    ],
+)
+def test_what_a_pod_with_resources_of_its_own_requests(resources: ResourceRequirements, expected: int) -> None:
+    """`defaultPodRequests`: "equal to the effective requests of all containers; else to the pod-level limits"."""
+    spec = PodSpec(containers=[container({"cpu": "600m"}), container({"cpu": "400m"})], resources=resources)
+    assert pod_requests(pod(spec=spec)).get("cpu") == expected
+    assert pod_requests(pod(spec=spec)).get("memory", 0) == (1024 * MB if "memory" in resources.limits else 0)
 
 
 def test_pods_that_ask_the_same_are_of_one_class() -> None:
