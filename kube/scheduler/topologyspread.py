@@ -27,7 +27,9 @@ class _Spread:
 
     def __init__(self, cache: Cache, constraint: Constraint, asks: PodClass) -> None:
         self.constraint, self._asks = constraint, asks
-        self._tally: Mapping[str, int] = cache.tally(constraint.pods, living=True)
+        # An empty selector means the pod itself, and yet counts none of those that are there (countPodsMatchSelector).
+        counted = not constraint.pods.selector.empty
+        self._tally: Mapping[str, int] = cache.tally(constraint.pods, living=True) if counted else {}
         self.own = cache.means(constraint.pods, asks)
         """Whether the pod itself is one of those that are spread."""
         self._unique = cache.unique(constraint.topology_key)

@@ -73,6 +73,7 @@ class Oracle:
                     if p.spec.nodeName == other.name
                     and p.namespace == pod.namespace
                     and p.metadata.deletionTimestamp is None
+                    and not selector.empty
                     and selector.matches(p.metadata.labels)
                 ]
                 counts[domain] = counts.get(domain, 0) + len(here)

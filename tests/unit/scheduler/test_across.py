@@ -175,10 +175,16 @@ def test_inter_pod_affinity(there: list[Pod], asking: Pod, expected: dict[str, s
             {"a": "", "b": "", "c": "", "bare": MISSING},
             id="a constraint about others",
         ),
+        pytest.param(
+            ["a", "a-too"],
+            spread(labelSelector={}),
+            {"a": "", "b": "", "c": "", "bare": MISSING},
+            id="an empty selector counts nobody but the pod itself",
+        ),
     ],
 )
 def test_topology_spread(there: list[str], spec: dict[str, Any], expected: dict[str, str]) -> None:
-    cache = cluster(ABC, [made(f"on-{name}", "web", on=name) for name in there])
+    cache = cluster(ABC, [made(f"on-{name}", "web", on=name.removesuffix("-too")) for name in there])
     found = refusals(cache, made("p", "web", spec), PodTopologySpread(cache))
     assert found == expected
 
@@ -226,7 +232,15 @@ specs = st.one_of(
         keys,
         st.integers(1, 2),
         apps,
-        st.sampled_from([{}, {"minDomains": 3}, {"nodeTaintsPolicy": "Honor"}, {"nodeAffinityPolicy": "Ignore"}]),
+        st.sampled_from(
+            [
+                {},
+                {"minDomains": 3},
+                {"nodeTaintsPolicy": "Honor"},
+                {"nodeAffinityPolicy": "Ignore"},
+                {"labelSelector": {}},
+            ]
+        ),
     ),
     st.builds(lambda a, b: {**far(a), **spread(app=b)}, terms, apps),
     st.just({**spread(), "nodeSelector": {ZONE: "1"}}),
