@@ -21,12 +21,13 @@ from kube.scheduler.nodeaffinity import RequiredNodes
 from kube.scheduler.nodeinfo import NodeInfo
 from kube.scheduler.podinfo import PodInfo
 
-ZONES = (
-    "topology.kubernetes.io/zone",
-    "topology.kubernetes.io/region",
-    "failure-domain.beta.kubernetes.io/zone",
-    "failure-domain.beta.kubernetes.io/region",
-)
+TOPOLOGY: Mapping[str, str] = {
+    "topology.kubernetes.io/zone": "topology.kubernetes.io/zone",
+    "topology.kubernetes.io/region": "topology.kubernetes.io/region",
+    "failure-domain.beta.kubernetes.io/zone": "topology.kubernetes.io/zone",
+    "failure-domain.beta.kubernetes.io/region": "topology.kubernetes.io/region",
+}
+"""The labels that say where a volume or a node is, and what each is called today."""
 
 
 class VolumeRestrictions(Filter):
@@ -137,9 +138,11 @@ class VolumeBinding(GlobalFilter):
             if any(affinity is not None and not affinity.match(node.known) for affinity in affinities):
                 return self.CONFLICT
             labels = node.known.metadata.labels
-            for zone in zones:
-                if any(label in labels and labels[label] not in values for label, values in zone.items()):
-                    return self.ZONE
+            if any(zones) and any(label in labels for label in TOPOLOGY):
+                for zone in zones:
+                    # A volume may still bear the old label where the node has the present one.
+                    if any(labels.get(old, labels.get(TOPOLOGY[old])) not in values for old, values in zone.items()):
+                        return self.ZONE
             return None
 
         return check
@@ -173,4 +176,5 @@ def _affinity(volume: Object) -> RequiredNodes | None:
 def _zones(volume: Object) -> dict[str, frozenset[str]]:
     """The zones that a volume's own labels name; several are separated by `__`."""
     labels = volume.metadata.labels
-    return {label: frozenset(labels[label].split("__")) for label in ZONES if label in labels}
+    named = {label: [part.strip() for part in labels[label].split("__")] for label in TOPOLOGY if label in labels}
+    return {label: frozenset(parts) for label, parts in named.items() if all(parts)}

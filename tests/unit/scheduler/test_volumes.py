@@ -132,3 +132,33 @@ def test_claims(objects: list[Object], expected: str) -> None:
     asking = using("p", {"persistentVolumeClaim": {"claimName": "data"}})
     here = node("n", labels={"host": "a", "topology.kubernetes.io/zone": "1"})
     assert said(asking, filter_=binding, on=here) == (f"0/1 nodes are available: {expected}." if expected else "")
+
+
+ZONE, REGION = "topology.kubernetes.io/zone", "topology.kubernetes.io/region"
+OLD_ZONE, OLD_REGION = "failure-domain.beta.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/region"
+
+
+@pytest.mark.parametrize(
+    ("volume", "on", "fits"),
+    [
+        pytest.param({ZONE: "1"}, {ZONE: "1"}, True, id="the zone"),
+        pytest.param({ZONE: "1"}, {ZONE: "2"}, False, id="another zone"),
+        pytest.param({ZONE: "1"}, {}, True, id="a node of no zone at all: a cluster of one zone"),
+        pytest.param({ZONE: "1"}, {REGION: "r"}, False, id="a node of which a region is known, and no zone"),
+        pytest.param({ZONE: "1", REGION: "r"}, {ZONE: "1", REGION: "s"}, False, id="both labels must be met"),
+        pytest.param({OLD_ZONE: "1"}, {ZONE: "1"}, True, id="the volume's old label, by the node's present one"),
+        pytest.param({OLD_ZONE: "1"}, {ZONE: "2"}, False, id="and another zone"),
+        pytest.param({OLD_REGION: "r"}, {REGION: "s"}, False, id="and another region"),
+        pytest.param({OLD_ZONE: "1"}, {OLD_ZONE: "1", ZONE: "2"}, True, id="the node's own old label goes first"),
+        pytest.param({ZONE: "1"}, {OLD_ZONE: "1"}, False, id="but a present label of the volume's by no old one"),
+        pytest.param({ZONE: "1__2"}, {ZONE: "2"}, True, id="one of several"),
+        pytest.param({ZONE: "1__"}, {ZONE: "2"}, True, id="a label that cannot be read counts for nothing"),
+    ],
+)
+def test_volume_zones(volume: dict[str, str], on: dict[str, str], fits: bool) -> None:
+    """ "Any volume zone-labels must match the equivalent zone-labels on the node", if the node has any (volumezone)."""
+    there = stored(resources.PERSISTENT_VOLUMES, "v", labels=volume)
+    binding = VolumeBinding({"default/data": claim(volumeName="v")}.get, {"v": there}.get)
+    asking = using("p", {"persistentVolumeClaim": {"claimName": "data"}})
+    expected = "" if fits else "0/1 nodes are available: 1 node(s) had no available volume zone."
+    assert said(asking, filter_=binding, on=node("n", labels=on)) == expected
