@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 
 from kube.api import labels, quantity
 from kube.api.container import AnyContainer
-from kube.api.core import Pod, PodSpec, PodStatus, Toleration
+from kube.api.core import Pod, PodSpec, PodStatus, Toleration, Volume
 from kube.api.meta import ObjectMeta
 from kube.api.placement import PodAffinityTerm, TopologySpreadConstraint
 from kube.scheduler.matching import Pods, Term, selector_of
@@ -262,15 +262,15 @@ def _toleration_key(pod: Pod) -> tuple[tuple[str, str, str, str], ...]:
     return tuple([(t.key, t.operator, t.value, t.effect) for t in pod.spec.tolerations])
 
 
+def claim_name(pod: Pod, volume: Volume) -> str | None:
+    """The claim that a volume is; of a generic ephemeral volume the one that is made for it, `<pod>-<volume>`."""
+    if volume.persistentVolumeClaim is not None:
+        return volume.persistentVolumeClaim.claimName
+    return f"{pod.name}-{volume.name}" if volume.ephemeral is not None else None
+
+
 def _claims(pod: Pod) -> tuple[str, ...]:
-    """Of a generic ephemeral volume: the claim that is made for it, `<pod>-<volume>`."""
-    names = []
-    for volume in pod.spec.volumes:
-        if volume.persistentVolumeClaim is not None:
-            names.append(volume.persistentVolumeClaim.claimName)
-        elif volume.ephemeral is not None:
-            names.append(f"{pod.name}-{volume.name}")
-    return tuple(names)
+    return tuple(name for volume in pod.spec.volumes if (name := claim_name(pod, volume)) is not None)
 
 
 def _new_class(pod: Pod) -> PodClass:

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from kube.api.core import Pod
 from kube.api.meta import Object, key
 from kube.api.placement import NodeSelector
 from kube.api.unstructured import Unstructured
@@ -19,7 +20,7 @@ from kube.scheduler.changes import ClusterChange
 from kube.scheduler.framework import Check, Filter, GlobalFilter, Refusal
 from kube.scheduler.nodeaffinity import RequiredNodes
 from kube.scheduler.nodeinfo import NodeInfo
-from kube.scheduler.podinfo import PodInfo
+from kube.scheduler.podinfo import PodInfo, claim_name
 
 TOPOLOGY: Mapping[str, str] = {
     "topology.kubernetes.io/zone": "topology.kubernetes.io/zone",
@@ -112,15 +113,17 @@ class VolumeBinding(GlobalFilter):
         return tuple([(each.key, each.metadata.resourceVersion) for each in (*found, *bound) if each is not None])
 
     def refused(self, pod: PodInfo) -> Refusal | None:
-        for name in pod.cls.claims:
+        unbound = False
+        for volume in pod.pod.spec.volumes if pod.cls.claims else ():
+            name = claim_name(pod.pod, volume)
+            if name is None:
+                continue
             claim = self._claims(key(pod.cls.namespace, name))
-            if claim is None:
-                return Refusal((f'persistentvolumeclaim "{name}" not found',))
-            if claim.metadata.deletionTimestamp is not None:
-                return Refusal((f'persistentvolumeclaim "{name}" is being deleted',))
-            if not _volume(claim) and not self._waits(claim):
-                return Refusal(("pod has unbound immediate PersistentVolumeClaims",))
-        return None
+            if why := _unusable(claim, name, for_pod=pod.pod if volume.ephemeral is not None else None):
+                return Refusal((why,))
+            assert claim is not None
+            unbound = unbound or (not _volume(claim) and not self._waits(claim))
+        return Refusal(("pod has unbound immediate PersistentVolumeClaims",)) if unbound else None
 
     def for_pod(self, pod: PodInfo) -> Check | None:
         if not pod.cls.claims:
@@ -151,6 +154,23 @@ class VolumeBinding(GlobalFilter):
         storage_class = self._classes(str(_part(claim, "spec").get("storageClassName") or ""))
         mode = storage_class.part("volumeBindingMode") if isinstance(storage_class, Unstructured) else None
         return bool(mode == "WaitForFirstConsumer")
+
+
+def _unusable(claim: Object | None, name: str, *, for_pod: Pod | None) -> str:
+    """Why no node can help a pod with this claim; `for_pod`: the one that the claim must have been made for."""
+    if claim is None:
+        if for_pod is not None:
+            return f'waiting for ephemeral volume controller to create the persistentvolumeclaim "{name}"'
+        return f'persistentvolumeclaim "{name}" not found'
+    if _part(claim, "status").get("phase") == "Lost":
+        return f'persistentvolumeclaim "{name}" bound to non-existent persistentvolume "{_volume(claim)}"'
+    if claim.metadata.deletionTimestamp is not None:
+        return f'persistentvolumeclaim "{name}" is being deleted'
+    if for_pod is not None:
+        owner = claim.metadata.controller()
+        if owner is None or owner.uid != for_pod.metadata.uid:
+            return f"PVC {claim.key} was not created for pod {for_pod.key} (pod is not owner)"
+    return ""
 
 
 def _part(obj: Object | None, name: str) -> Mapping[str, Any]:

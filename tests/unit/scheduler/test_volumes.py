@@ -8,7 +8,7 @@ import pytest
 
 from kube.api import resources
 from kube.api.core import Node, Pod, PodSpec
-from kube.api.meta import Object
+from kube.api.meta import Object, OwnerReference
 from kube.scheduler.algorithm import Algorithm, Unschedulable
 from kube.scheduler.cache import Cache
 from kube.scheduler.framework import Profile
@@ -81,8 +81,8 @@ def stored(resource: resources.Resource, name: str, namespace: str = "", **parts
     return resource.model.parse({"metadata": {"name": name, "namespace": namespace, "labels": labels}, **parts})
 
 
-def claim(**spec: Any) -> Object:
-    return stored(resources.PERSISTENT_VOLUME_CLAIMS, "data", "default", spec=spec)
+def claim(status: dict[str, Any] | None = None, **spec: Any) -> Object:
+    return stored(resources.PERSISTENT_VOLUME_CLAIMS, "data", "default", spec=spec, status=status or {})
 
 
 REACHED_FROM_B = {"required": {"nodeSelectorTerms": [
@@ -94,6 +94,10 @@ REACHED_FROM_B = {"required": {"nodeSelectorTerms": [
     ("objects", "expected"),
     [
         pytest.param([], 'persistentvolumeclaim "data" not found', id="no claim"),
+        pytest.param(
+            [claim(volumeName="v", status={"phase": "Lost"}), stored(resources.PERSISTENT_VOLUMES, "v", spec={})],
+            'persistentvolumeclaim "data" bound to non-existent persistentvolume "v"', id="a lost claim",
+        ),
         pytest.param([claim()], "pod has unbound immediate PersistentVolumeClaims", id="an unbound claim"),
         pytest.param(
             [claim(storageClassName="late"), stored(resources.STORAGE_CLASSES, "late",
@@ -162,3 +166,19 @@ def test_volume_zones(volume: dict[str, str], on: dict[str, str], fits: bool) ->
     asking = using("p", {"persistentVolumeClaim": {"claimName": "data"}})
     expected = "" if fits else "0/1 nodes are available: 1 node(s) had no available volume zone."
     assert said(asking, filter_=binding, on=node("n", labels=on)) == expected
+
+
+def test_the_claim_of_an_ephemeral_volume_must_have_been_made_for_the_pod() -> None:
+    asking = using("p", {"ephemeral": {"volumeClaimTemplate": {"spec": {}}}})
+    found: dict[str, Object] = {}
+    binding = VolumeBinding(found.get, {"v": stored(resources.PERSISTENT_VOLUMES, "v", spec={})}.get)
+    waiting = 'waiting for ephemeral volume controller to create the persistentvolumeclaim "p-v0"'
+    assert said(asking, filter_=binding) == f"0/1 nodes are available: {waiting}."
+    foreign = stored(resources.PERSISTENT_VOLUME_CLAIMS, "p-v0", "default", spec={"volumeName": "v"})
+    found[foreign.key] = foreign
+    not_ours = "PVC default/p-v0 was not created for pod default/p (pod is not owner)"
+    assert said(asking, filter_=binding) == f"0/1 nodes are available: {not_ours}."
+    foreign.metadata.ownerReferences = [
+        OwnerReference(apiVersion="v1", kind="Pod", name="p", uid=asking.metadata.uid, controller=True)
+    ]
+    assert said(asking, filter_=binding) == ""
