@@ -16,7 +16,7 @@ from kube.api.labels import from_map
 from kube.api.tolerations import tolerates
 from kube.scheduler.cache import Cache
 from kube.scheduler.framework import MAX_SCORE, AcrossRate, Rate, Score
-from kube.scheduler.matching import AnyOf, Pods
+from kube.scheduler.matching import AllOf, AnyOf, Pods
 from kube.scheduler.nodeinfo import NodeInfo
 from kube.scheduler.podinfo import CPU, MEMORY, PodInfo
 
@@ -108,7 +108,8 @@ class SelectorSpread(Score):
     """Spread the pods of one service or controller: the fewer of them a node has, the better, and so has its zone.
 
     The node with the most gets 0, one with none 100; where nodes have zones, those count for two thirds, likewise.
-    (SelectorSpreadPriority; v1.0: ServiceSpreadingPriority)
+    Of several services and controllers, pods count that all of them select. A pod that has topology spread constraints
+    is spread by those alone. (SelectorSpreadPriority; v1.0: ServiceSpreadingPriority)
     """
 
     name = "SelectorSpread"
@@ -117,19 +118,24 @@ class SelectorSpread(Score):
         self._cache, self._selectors = cache, selectors
 
     def sign(self, pod: PodInfo) -> Hashable:
-        return self._selectors(pod.pod)
+        return None if pod.cls.spread else self._selectors(pod.pod)
 
     def for_pod(self, pod: PodInfo) -> AcrossRate | None:
+        if pod.cls.spread:
+            return None
         selectors = self._selectors(pod.pod)
         if not selectors.parts:
             return None
-        return _Spreading(self._cache.tally(selectors, living=True), zone)
+        return _Spreading(self._cache.tally(AllOf(selectors.parts), living=True), zone)
 
 
 def zone(node: Node) -> str:
-    """The zone of a node, in its region; empty if it has neither."""
+    """The zone of a node, in its region; empty if it has neither. The old names of the labels go first (GetZoneKey)."""
     labels = node.metadata.labels
-    found = labels.get("topology.kubernetes.io/region", ""), labels.get("topology.kubernetes.io/zone", "")
+    found = [
+        labels.get(f"failure-domain.beta.kubernetes.io/{part}", labels.get(f"topology.kubernetes.io/{part}", ""))
+        for part in ("region", "zone")
+    ]
     return ":".join(found) if any(found) else ""
 
 
@@ -152,9 +158,9 @@ class _Spreading(AcrossRate):
         most, most_of_a_zone = max((count for count, _ in found), default=0), max(zones.values(), default=0)
         scores = []
         for count, zone in found:
-            score = MAX_SCORE * (most - count) / most if most else float(MAX_SCORE)
+            score = MAX_SCORE * ((most - count) / most) if most else float(MAX_SCORE)
             if zone:
-                of_zone = MAX_SCORE * (most_of_a_zone - zones[zone]) / most_of_a_zone if most_of_a_zone else MAX_SCORE
+                of_zone = MAX_SCORE * ((most_of_a_zone - zones[zone]) / most_of_a_zone) if most_of_a_zone else MAX_SCORE
                 score = score * (1 - self.ZONES) + self.ZONES * of_zone
             scores.append(int(score))
         return scores

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from kube.api.core import ContainerImage, Node, Pod, PodSpec, Taint, Toleration
+from kube.api.placement import TopologySpreadConstraint
 from kube.scheduler import scores
 from kube.scheduler.cache import Cache
 from kube.scheduler.framework import Profile, Score, Weighted
@@ -135,6 +136,44 @@ def test_selector_spread_over_zones() -> None:
     )  # fmt: skip
     found = rated(scores.SelectorSpread(cache, by({"app": "web"})), web("new"), cache)
     assert found == {"a1": 0, "a2": 33, "b1": 50}
+
+
+def test_zones_are_known_by_their_old_label_too() -> None:
+    """GetZoneKey: `failure-domain.beta.kubernetes.io/zone` goes before `topology.kubernetes.io/zone`."""
+    old = {"failure-domain.beta.kubernetes.io/zone": "a", "topology.kubernetes.io/zone": "b"}
+    cache = cache_of(
+        {"a1": [web("1"), web("2")], "a2": [], "b1": [web("3")]},
+        a1=in_zone("a1", "a"), a2=node("a2", labels=old), b1=in_zone("b1", "b"),
+    )  # fmt: skip
+    found = rated(scores.SelectorSpread(cache, by({"app": "web"})), web("new"), cache)
+    assert found == {"a1": 0, "a2": 33, "b1": 50}
+
+
+def test_a_pod_of_several_is_spread_among_those_that_all_of_them_select() -> None:
+    """countMatchingPods: "counts pods based on namespace and matching all selectors": a service over two versions."""
+    versions = [pod(v, labels={"app": "web", "version": v}) for v in ("1", "2")]
+    cache = cache_of({"one": versions[:1], "two": versions[1:]})
+    asking = pod("new", labels={"app": "web", "version": "2"})
+    spread = scores.SelectorSpread(cache, by({"app": "web"}, {"app": "web", "version": "2"}))
+    assert rated(spread, asking, cache) == {"one": 100, "two": 0}
+
+
+def test_a_pod_that_says_itself_how_it_is_spread_is_not_spread_otherwise() -> None:
+    """skipSelectorSpread: "true if the pod's TopologySpreadConstraints are specified"."""
+    cache = cache_of({"a": [web("1")], "b": []})
+    asking, plain = web("new"), web("plain")
+    asking.spec.topologySpreadConstraints = [
+        TopologySpreadConstraint(maxSkew=1, topologyKey="zone", whenUnsatisfiable="ScheduleAnyway")
+    ]
+    spread = scores.SelectorSpread(cache, by({"app": "web"}))
+    assert rated(spread, asking, cache) is None
+    assert spread.sign(PodInfo.of(asking)) != spread.sign(PodInfo.of(plain)), "not judged as the other is"
+
+
+def test_spread_scores_are_rounded_as_upstream_rounds_them() -> None:
+    """100 * ((most - here) / most) in floating point: 100 * (29 / 100) is a little less than 29."""
+    cache = cache_of({"a": [web(f"a{i}") for i in range(100)], "b": [web(f"b{i}") for i in range(71)]})
+    assert rated(scores.SelectorSpread(cache, by({"app": "web"})), web("new"), cache) == {"a": 0, "b": 28}
 
 
 def test_a_pod_of_no_service_is_not_spread() -> None:
