@@ -169,8 +169,8 @@ class _Spreading(AcrossRate):
 class ServiceAntiAffinity(Score):
     """Spread the pods of one service over the values of a label (v1.0's ServiceAntiAffinity, by policy).
 
-    `100 * (all - here) / all`, where `here` are the service's pods on nodes with the same value; nodes without the
-    label get 0.
+    `100 * (all - here) / all`, where `here` are the service's pods on nodes with the same value, and `all` are all of
+    them; nodes without the label get 0.
     """
 
     def __init__(self, cache: Cache, selectors: Callable[[Pod], Selectors], label: str) -> None:
@@ -188,20 +188,20 @@ class ServiceAntiAffinity(Score):
 class _AntiAffinity(AcrossRate):
     def __init__(self, tally: Mapping[str, int], label: str) -> None:
         self._tally, self._label = tally, label
-        self._of: dict[str, tuple[str, int]] = {}
-        self._values: Counter[str] = Counter()
+        self._of: dict[str, tuple[str | None, int]] = {}
+        self._values: Counter[str | None] = Counter()
+        """By the value of the label; None: on nodes without it."""
 
     def update(self, node: NodeInfo) -> Hashable:
         self.remove(node.name)
         value = node.known.metadata.labels.get(self._label)
-        if value is not None:
-            count = self._tally.get(node.name, 0)
-            self._of[node.name] = (value, count)
-            self._values[value] += count
+        count = self._tally.get(node.name, 0)
+        self._of[node.name] = (value, count)
+        self._values[value] += count
         return value
 
     def remove(self, name: str) -> None:
-        value, count = self._of.pop(name, ("", 0))
+        value, count = self._of.pop(name, (None, 0))
         self._values[value] -= count
 
     def rate(self, states: Sequence[Hashable], sizes: Sequence[int]) -> list[int]:
@@ -209,7 +209,7 @@ class _AntiAffinity(AcrossRate):
         return [
             0
             if not isinstance(value, str)
-            else MAX_SCORE * (everywhere - self._values[value]) // everywhere
+            else int(MAX_SCORE * ((everywhere - self._values[value]) / everywhere))
             if everywhere
             else MAX_SCORE
             for value in states

@@ -191,6 +191,27 @@ def test_service_anti_affinity() -> None:
     assert found == {"a": 25, "b": 75, "c": 75, "bare": 0}
 
 
+def test_service_anti_affinity_counts_the_pods_of_nodes_without_the_label_among_all() -> None:
+    """v1.0: "numServicePods := len(nsServicePods)", wherever they are; `podCounts` only those on labelled nodes."""
+    cache = cache_of(
+        {"a": [web("1")], "b": [], "bare": [web("2"), web("3")]},
+        a=node("a", labels={"rack": "1"}), b=node("b", labels={"rack": "2"}),
+    )  # fmt: skip
+    score = scores.ServiceAntiAffinity(cache, by({"app": "web"}), "rack")
+    table = Table(cache, Profile("test", (), (Weighted(score),)), PodInfo.of(web("new")))
+
+    def told() -> dict[str, int]:
+        table.refresh()
+        buckets = table.fitting()
+        return {n: t for bucket, t in zip(buckets, table.totals(buckets), strict=True) for n in bucket.names}
+
+    assert told() == {"a": 66, "b": 100, "bare": 0}
+    cache.remove_pod("default/2")
+    assert told() == {"a": 50, "b": 100, "bare": 0}
+    cache.remove_node("bare")
+    assert told() == {"a": 0, "b": 100}
+
+
 @pytest.mark.parametrize(("presence", "expected"), [(True, {"a": 100, "b": 0}), (False, {"a": 0, "b": 100})])
 def test_label_preference(presence: bool, expected: dict[str, int]) -> None:
     """v1.0's NodeLabelPriority: the label is there, or is not, whatever its value."""
