@@ -130,8 +130,9 @@ def _explain(cache: Cache, algorithm: Algorithm, pod: PodInfo) -> Explanation:
     for node in sorted(cache.nodes(), key=lambda n: n.name):
         answer = NodeAnswer(node.name, node.name in bucket_of)
         for filter_, check in table.checks:
-            refusal = check(node)
-            answer.filters[filter_.name] = ", ".join(refusal.reasons) if refusal else ""
+            if not answer.filters.get(filter_.name):  # one that is asked twice is not asked again after a refusal
+                refusal = check(node)
+                answer.filters[filter_.name] = ", ".join(refusal.reasons) if refusal else ""
         states = table.states(node.name)
         for filter_, across, place in table.across_checks:
             refusal = across.check(states[place])
@@ -145,7 +146,7 @@ def _explain(cache: Cache, algorithm: Algorithm, pod: PodInfo) -> Explanation:
                 answer.fits, answer.total = False, None
                 answer.filters["nominated pods"] = ", ".join(refused[1].reasons)
         answers.append(answer)
-    names = tuple([f.name for f, _ in table.checks] + [f.name for f, _, _ in table.across_checks])
+    names = tuple(dict.fromkeys([f.name for f, _ in table.checks] + [f.name for f, _, _ in table.across_checks]))
     told = ", ".join(everywhere.reasons) if everywhere else ""
     return Explanation(pod.key, profile.scheduler_name, names, weights, answers, told)
 

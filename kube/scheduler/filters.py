@@ -132,9 +132,21 @@ class NodeAffinity(Filter):
     name = "NodeAffinity"
     helped_by = ClusterChange.NODE_LABELS
     _REFUSAL = Refusal(("node(s) didn't match Pod's node affinity/selector",))
+    _ELSEWHERE = Refusal(("node(s) didn't satisfy plugin(s) [NodeAffinity]",))
+    _CONFLICT = Refusal(("pod affinity terms conflict",))
 
     def sign(self, pod: PodInfo) -> Hashable:
         return pod.cls.required_nodes
+
+    def refused(self, pod: PodInfo) -> Refusal | None:
+        required = pod.cls.required_nodes
+        return self._CONFLICT if required is not None and required.names == frozenset() else None
+
+    def before_all(self, pod: PodInfo) -> Check | None:
+        required = pod.cls.required_nodes
+        if required is None or (names := required.names) is None:
+            return None
+        return lambda node: None if node.name in names else self._ELSEWHERE
 
     def for_pod(self, pod: PodInfo) -> Check | None:
         required = pod.cls.required_nodes

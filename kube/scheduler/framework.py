@@ -105,6 +105,10 @@ class Filter(Plugin):
         """What rules the pod out on every node, before any is looked at."""
         return None
 
+    def before_all(self, pod: PodInfo) -> Check | None:
+        """What rules a node out before any other filter is asked about it. (Upstream's PreFilterResult.)"""
+        return None
+
 
 class GlobalFilter(Filter):
     """A filter whose answer for a node may change with what happens elsewhere."""

@@ -8,7 +8,7 @@ of one and the same affinity is one and the same object, so pods of one template
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 from kube.api.core import Node, PodSpec
@@ -61,12 +61,24 @@ class NodeTerm:
         return all(meets(fields) for meets in self._fields)
 
 
+def _names(terms: Sequence[NodeSelectorTerm]) -> frozenset[str] | None:
+    found: set[str] = set()
+    for term in terms:
+        named = [set(each.values) for each in term.matchFields if (each.key, each.operator) == ("metadata.name", "In")]
+        if not named:
+            return None
+        found |= set.intersection(*named)
+    return frozenset(found) if terms else None
+
+
 class RequiredNodes:
     """The nodes that a pod can run on by their labels and names."""
 
     def __init__(self, selector: frozenset[tuple[str, str]], terms: list[NodeSelectorTerm] | None) -> None:
         self._selector = selector
         self._terms = None if terms is None else [NodeTerm(term) for term in terms]
+        self.names = _names(terms or ())
+        """The only nodes that come into question, if every term names some; none if all contradict themselves."""
 
     def match(self, node: Node) -> bool:
         if self._selector and not self._selector <= node.metadata.labels.items():

@@ -77,6 +77,9 @@ class Table:
         self.across_rates: list[tuple[Score, int, AcrossRate, int]] = []
         """With their weights and their place among the states."""
         for filter_ in profile.filters:
+            if (first := filter_.before_all(pod)) is not None:
+                self.checks.append((filter_, first))
+        for filter_ in profile.filters:
             check = filter_.for_pod(pod)
             if isinstance(check, AcrossCheck):
                 self.across_checks.append((filter_, check, len(self.across)))

@@ -44,6 +44,44 @@ def test_why_not_in_upstreams_words() -> None:
     )
 
 
+def named(*terms: list[tuple[str, str]]) -> PodSpec:
+    """A pod for nodes by their names; each term as its conditions on fields."""
+    described = [
+        {"matchFields": [{"key": "metadata.name", "operator": operator, "values": [name]} for operator, name in term]}
+        for term in terms
+    ]
+    affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": described}}}
+    return PodSpec.parse({"containers": [container({"cpu": "4"}).to_dict()], "affinity": affinity})
+
+
+ELSEWHERE = "node(s) didn't satisfy plugin(s) [NodeAffinity]"
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        pytest.param(named([("In", "a")]), f"1 Insufficient cpu, 2 {ELSEWHERE}.", id="one node, as of a DaemonSet"),
+        pytest.param(named([("In", "a")], [("In", "b")]), f"1 {ELSEWHERE}, 2 Insufficient cpu.", id="either of two"),
+        pytest.param(named([("In", "gone")]), f"3 {ELSEWHERE}.", id="a node that is not"),
+        pytest.param(
+            named([("In", "a"), ("NotIn", "a")]),
+            f"1 node(s) didn't match Pod's node affinity/selector, 2 {ELSEWHERE}.",
+            id="a name and not that name",
+        ),
+        pytest.param(named([("In", "a"), ("In", "b")]), "pod affinity terms conflict.", id="two names at once"),
+        pytest.param(
+            named([("In", "a")], [("NotIn", "b")]),
+            "1 Insufficient cpu, 1 node(s) didn't match Pod's node affinity/selector, 1 node(s) were unschedulable.",
+            id="any node but one",
+        ),
+    ],
+)
+def test_a_pod_for_a_node_by_name_has_no_other_reason_elsewhere(spec: PodSpec, expected: str) -> None:
+    """NodeAffinity's PreFilter: the nodes that all terms name are the only ones that any filter is asked about."""
+    _, algorithm = cluster(node("a", cpu="1"), node("b", cpu="1"), node("c", cpu="1", unschedulable=True))
+    assert str(refusal(algorithm, pod(spec=spec))) == f"0/3 nodes are available: {expected}"
+
+
 def test_no_nodes_at_all() -> None:
     assert str(refusal(cluster()[1], pod())) == "no nodes available to schedule pods"
 

@@ -29,7 +29,7 @@ from kube.scheduler.preemption import Preemption
 from kube.scheduler.server import build, explanation_of, planned
 from tests.memory_api import MemoryApi
 from tests.objects import node, pod
-from tests.unit.scheduler.test_algorithm import askers, machines
+from tests.unit.scheduler.test_algorithm import ELSEWHERE, askers, machines, named
 from tests.unit.scheduler.test_scheduler import create, running, settle
 
 
@@ -58,6 +58,14 @@ def test_a_table_of_nodes_by_filters_and_scores() -> None:
     large = answers["large"]
     assert large.total == sum(found.weights[name] * score for name, score in large.scores.items())
     assert json.loads(json.dumps(found.to_dict()))["best"] == ["large"]
+
+
+def test_a_filter_that_is_asked_twice_is_in_the_table_once() -> None:
+    """Node affinity rules nodes out by their names before all others, and then by labels."""
+    cache, algorithm = scheduling(node("a"), node("b"))
+    found = explain(cache, algorithm, PodInfo.of(pod(spec=named([("In", "a")]))))
+    assert found.filters.count("NodeAffinity") == 1
+    assert {each.node: each.filters["NodeAffinity"] for each in found.answers} == {"a": "", "b": ELSEWHERE}
 
 
 def test_the_pod_itself_is_not_counted() -> None:
