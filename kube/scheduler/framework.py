@@ -119,7 +119,7 @@ class Score(Plugin):
 
     def for_pod(self, pod: PodInfo) -> Rate | AcrossRate | None:
         """The score for one pod. None: there is nothing to say about it."""
-        return lambda node: self.score(pod, node)
+        return lambda node: int(self.score(pod, node))  # what it divides comes with a fraction
 
     def score(self, pod: PodInfo, node: NodeInfo) -> int:
         """0 to 100. For scores that do not override `for_pod`."""

@@ -17,7 +17,8 @@ from kube.scheduler import configuration, options, policy
 from kube.scheduler.algorithm import Algorithm, Unschedulable
 from kube.scheduler.cache import Cache
 from kube.scheduler.configuration import Settings
-from kube.scheduler.framework import Profile
+from kube.scheduler.framework import Profile, Score, Weighted
+from kube.scheduler.nodeinfo import NodeInfo
 from kube.scheduler.plugins import FILTERS, SCORES, Context
 from kube.scheduler.podinfo import PodInfo
 from kube.scheduler.scores import matching_selectors
@@ -222,6 +223,22 @@ def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.syspath_prepend(str(installed))
     yield
     sys.modules.pop("team_nodes", None)
+
+
+class Cheap(Score):
+    name = "Cheap"
+
+    def score(self, pod: PodInfo, node: NodeInfo) -> int:
+        return 100 / int(node.known.metadata.labels["cents"])  # type: ignore[return-value]  # as Python has it
+
+
+def test_a_score_that_is_no_whole_number_is_cut_to_one() -> None:
+    cache = Cache()
+    for name, cents in (("dear", "9"), ("cheap", "3")):
+        cache.set_node(node(name, labels={"cents": cents}))
+    algorithm = Algorithm(cache, [Profile("test", (), (Weighted(Cheap(), 2),))])
+    choice = algorithm.choose(PodInfo.of(pod()))
+    assert (choice.node, choice.score, choice.fitting) == ("cheap", 66, 2)
 
 
 @pytest.mark.usefixtures("example")
