@@ -25,6 +25,8 @@ from kube.scheduler.podinfo import PodClass, PodInfo
 TALLIES_KEPT = 1024
 """Selectors whose pods are counted; when there are more, all begin anew."""
 CLASSES_REMEMBERED = 8192
+HOLDERS_KEPT = 1024
+"""Terms that no pod has any more and that are remembered all the same; when there are more, all those are forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,8 @@ class Cache:
         """Raised when what was counted is counted anew: whoever holds a tally must ask for it again."""
         self._tallies: dict[tuple[Query, bool], Counter[str]] = {}
         self._holders: dict[Held, Counter[str]] = {}
+        self._unheld = 0
+        """How many of these are of no pod."""
         self._counted: dict[tuple[PodClass, bool], _Counted] = {}
         self._meeting: dict[PodClass, tuple[int, tuple[Held, ...]]] = {}
         self._held_version = 0
@@ -316,9 +320,13 @@ class Cache:
             known = self._meeting[asks] = (self._held_version, found)
         return known[1]
 
-    def holders(self, held: Held) -> Mapping[str, int]:
+    def holders(self, held: Held) -> Counter[str]:
         """How many pods with this term are on each node. Kept up to date until the epoch changes."""
-        return self._holders.setdefault(held, Counter())
+        holders = self._holders.get(held)
+        if holders is None:
+            holders = self._holders[held] = Counter()
+            self._unheld += 1
+        return holders
 
     # Inside
 
@@ -327,6 +335,8 @@ class Cache:
         self._tallies.clear()
         self._counted.clear()
         self._meeting.clear()
+        self._holders = {held: nodes for held, nodes in self._holders.items() if nodes}
+        self._unheld = 0
 
     def _touch(self, name: str) -> None:
         self.generation += 1
@@ -393,13 +403,16 @@ class Cache:
             if not tally[node]:
                 del tally[node]
         for held in counted.held:
-            holders = self._holders.setdefault(held, Counter())
+            holders = self.holders(held)
             had = bool(holders)
             holders[node] += by
             if not holders[node]:
                 del holders[node]
             if bool(holders) != had:
                 self._held_version += 1
+                self._unheld += 1 if had else -1
+        if self._unheld > HOLDERS_KEPT:
+            self._begin_anew()
 
 
 def _matters(node: Node) -> object:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kube.api.core import Node, Pod, PodSpec, Taint
 from kube.scheduler.algorithm import Algorithm
-from kube.scheduler.cache import Cache
+from kube.scheduler.cache import HOLDERS_KEPT, Cache
 from kube.scheduler.framework import Filter, Profile
 from kube.scheduler.interpodaffinity import InterPodAffinity, InterPodAffinityScore
 from kube.scheduler.podinfo import PodInfo
@@ -212,6 +212,28 @@ def test_inter_pod_affinity_score() -> None:
     # a: 10, b: 10 - 30, c and bare: 0
     found = rated(InterPodAffinityScore(cache), made("p", "web", wants), cache)
     assert found == {"a": 100, "b": 0, "c": 66, "bare": 66}
+
+
+def test_terms_that_nobody_has_any_more_are_forgotten() -> None:
+    """Every roll-out brings terms of its own (matchLabelKeys): they must not pile up, nor be gone through for ever."""
+    cache = cluster(ABC, [])
+    asking = made("p", "web")
+    filter_ = InterPodAffinity(cache)
+    for number in range(3 * HOLDERS_KEPT):
+        cache.set_pod(made("hater", "x", far(term(f"web-{number}")), on="c"))
+        assert len(cache._holders) <= HOLDERS_KEPT + 1
+    assert refusals(cache, asking, filter_) == dict.fromkeys(("a", "b", "c", "bare"), "")
+    # Those that are in use stay, however many there are, and count on for tables that were made before.
+    algorithm = Algorithm(cache, [Profile("test", (filter_,), ())])
+    for number in range(2 * HOLDERS_KEPT):
+        cache.set_pod(made(f"hater-{number}", "x", far(term("web" if number == 7 else f"web-{number}")), on="c"))
+        if number in (8, 2 * HOLDERS_KEPT - 1):
+            refused = algorithm.table(PodInfo.of(asking)).refusal("c")
+            assert refused is not None
+    cache.remove_pod("default/hater-7")
+    assert algorithm.table(PodInfo.of(asking)).refusal("c") is None
+    cache.set_pod(made("hater-7", "x", far(term("web")), on="a"))
+    assert algorithm.table(PodInfo.of(asking)).refusal("a") is not None
 
 
 apps = st.sampled_from(["web", "db"])
