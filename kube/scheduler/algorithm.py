@@ -108,9 +108,12 @@ class Algorithm:
         table = self.table(pod)
         fitting = table.fitting()
         nominated = self._cache.nominated_node(pod.key)
-        if nominated is not None and nominated in table and self._fits(pod, table, nominated):
-            # Room was made for it there, and it goes there even if there is a better place by now, as upstream.
-            return Choice(nominated, 0, sum(len(bucket.names) for bucket in fitting), 1)
+        if nominated is not None and nominated in table:
+            if self._fits(pod, table, nominated):
+                # Room was made for it there, and it goes there even if there is a better place by now, as upstream.
+                return Choice(nominated, 0, sum(len(bucket.names) for bucket in fitting), 1)
+            table = self.table(pod)  # to look at it as if moved it about
+            fitting = table.fitting()
         if not fitting:
             raise self._explain(pod, table, {})
         return self._best(pod, table, fitting)
@@ -145,8 +148,8 @@ class Algorithm:
             with self._cache.trial(node) as trial:
                 for other in others:
                     trial.put(other)
-                table.refresh()
-                refused = table.refusal(node)
+                # What those ask of the pod may make it another one to the filters, with another table.
+                refused = self.table(pod).refusal(node)
             table.refresh()
         return refused
 
@@ -189,6 +192,7 @@ class Algorithm:
                     return Choice(name, most, count - len(reserved), len(names))
                 reserved[name] = refused
                 # To look at it as if moved it about; the buckets may be others now, for the same nodes.
+                table = self.table(pod)
                 fitting = table.fitting()
                 totals = table.totals(fitting)
                 continue

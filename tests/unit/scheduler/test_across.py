@@ -214,6 +214,22 @@ def test_inter_pod_affinity_score() -> None:
     assert found == {"a": 100, "b": 0, "c": 66, "bare": 66}
 
 
+def test_a_pod_that_room_is_made_for_keeps_away_whom_it_does_not_want() -> None:
+    """RunFilterPluginsWithNominatedPods: it counts as if it were there, with its own anti-affinity."""
+    cache = cluster(ABC, [])
+    coming = made("coming", "db", {**far(term("web", HOST)), "priority": 10})
+    cache.nominate(coming.key, "a", PodInfo.of(coming))
+    algorithm = Algorithm(cache, [Profile("test", (InterPodAffinity(cache),), ())], seed=1)
+    asking = PodInfo.of(made("p", "web"))
+    refused = algorithm.fits(asking, "a")
+    assert refused is not None
+    assert refused[1].reasons == (AGAINST,)
+    assert algorithm.fits(asking, "b") is None
+    assert {algorithm.choose(asking).node for _ in range(20)} == {"b", "c", "bare"}
+    cache.nominate(coming.key, "")
+    assert algorithm.fits(asking, "a") is None
+
+
 def test_terms_that_nobody_has_any_more_are_forgotten() -> None:
     """Every roll-out brings terms of its own (matchLabelKeys): they must not pile up, nor be gone through for ever."""
     cache = cluster(ABC, [])
