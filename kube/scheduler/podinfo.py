@@ -24,7 +24,7 @@ from kube.api.placement import PodAffinityTerm, TopologySpreadConstraint
 from kube.scheduler.matching import Pods, Term, selector_of
 from kube.scheduler.nodeaffinity import PreferredNodes, RequiredNodes, preferred_nodes, required_nodes
 
-CPU, MEMORY, PODS = "cpu", "memory", "pods"
+CPU, MEMORY, EPHEMERAL_STORAGE, PODS = "cpu", "memory", "ephemeral-storage", "pods"
 
 # What a container without requests is taken to use when nodes are compared (not when they are filtered): upstream's
 # DefaultMilliCPURequest and DefaultMemoryRequest.

@@ -8,7 +8,7 @@ service to spread) is left out, which ranks the nodes as giving each of them the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from kube.api.core import Node, Pod
@@ -18,63 +18,102 @@ from kube.scheduler.cache import Cache
 from kube.scheduler.framework import MAX_SCORE, AcrossRate, Rate, Score
 from kube.scheduler.matching import AllOf, AnyOf, Pods
 from kube.scheduler.nodeinfo import NodeInfo
-from kube.scheduler.podinfo import CPU, MEMORY, PodInfo
+from kube.scheduler.podinfo import CPU, EPHEMERAL_STORAGE, MEMORY, PodInfo
 
 Selectors = AnyOf
 """The selectors of the services and controllers of a pod."""
 
 
+Resources = tuple[tuple[str, int], ...]
+"""What is compared, and how much each counts."""
+
+CPU_AND_MEMORY: Resources = ((CPU, 1), (MEMORY, 1))
+
+
 def _free(used: int, offered: int) -> int:
-    return (offered - used) * MAX_SCORE // offered if 0 < offered >= used else 0
+    return (offered - used) * MAX_SCORE // offered if offered >= used else 0
+
+
+def _used(used: int, offered: int) -> int:
+    return min(used, offered) * MAX_SCORE // offered
+
+
+def _asked(pod: PodInfo, resources: Resources) -> tuple[tuple[str, int, int], ...]:
+    """What the pod is taken to use of each, and how much that counts: nothing of one that only some pods ask for."""
+    cls = pod.cls
+    found = [
+        (name, cls.cpu if name == CPU else cls.memory if name == MEMORY else cls.requests.get(name, 0), weight)
+        for name, weight in resources
+    ]
+    return tuple([each for each in found if each[1] or each[0] in (CPU, MEMORY, EPHEMERAL_STORAGE)])
+
+
+def _signed(pod: PodInfo, resources: Resources) -> Hashable:
+    return (pod.cls.cpu, pod.cls.memory) if resources is CPU_AND_MEMORY else _asked(pod, resources)
+
+
+def _parts(node: NodeInfo, asked: Sequence[tuple[str, int, int]]) -> Iterator[tuple[int, int, int]]:
+    """What is used of each resource that the node offers, of how much of it, and how much that counts."""
+    for name, amount, weight in asked:
+        offered = node.allocatable.get(name, 0)
+        if offered > 0:
+            there = node.cpu if name == CPU else node.memory if name == MEMORY else node.requested.get(name, 0)
+            yield there + amount, offered, weight
+
+
+def _mean(node: NodeInfo, asked: Sequence[tuple[str, int, int]], of: Callable[[int, int], int]) -> int:
+    total = weights = 0
+    for used, offered, weight in _parts(node, asked):
+        total += weight * of(used, offered)
+        weights += weight
+    return total // weights if weights else 0
 
 
 class LeastAllocated(Score):
     """The emptier, the better: the mean of the free parts of CPU and memory once the pod is there.
 
-    `(cpu((capacity - requested) * 100 / capacity) + memory(...)) / 2`. A container that does not say what it needs is
-    taken to use 100m of CPU and 200Mi of memory, so that such pods are spread too. (v1.0: LeastRequestedPriority)
+    `(cpu((capacity - requested) * 100 / capacity) + memory(...)) / 2`, or the mean by weight of the resources that are
+    configured; what the node does not offer is left out. A container that does not say what it needs is taken to use
+    100m of CPU and 200Mi of memory, so that such pods are spread too. (v1.0: LeastRequestedPriority)
     """
 
     name = "NodeResourcesLeastAllocated"
 
+    def __init__(self, resources: Resources = CPU_AND_MEMORY) -> None:
+        self._resources = resources
+
     def sign(self, pod: PodInfo) -> Hashable:
-        return pod.cls.cpu, pod.cls.memory
+        return _signed(pod, self._resources)
 
     def for_pod(self, pod: PodInfo) -> Rate:
-        cpu, memory = pod.cls.cpu, pod.cls.memory
+        cpu, memory, asked = pod.cls.cpu, pod.cls.memory, _asked(pod, self._resources)
 
         def rate(node: NodeInfo) -> int:
-            offered = node.allocatable
-            return (
-                _free(node.cpu + cpu, offered.get(CPU, 0)) + _free(node.memory + memory, offered.get(MEMORY, 0))
-            ) // 2
+            cpus, bytes_ = node.allocatable.get(CPU, 0), node.allocatable.get(MEMORY, 0)
+            if cpus > 0 and bytes_ > 0:
+                return (_free(node.cpu + cpu, cpus) + _free(node.memory + memory, bytes_)) // 2
+            return _mean(node, asked, _free)
 
-        return rate
+        return rate if self._resources is CPU_AND_MEMORY else lambda node: _mean(node, asked, _free)
 
 
 class MostAllocated(Score):
-    """The fuller, the better: fewer nodes are used. `(cpu(requested * 100 / capacity) + memory(...)) / 2`.
+    """The fuller, the better: fewer nodes are used. `(cpu(requested * 100 / capacity) + memory(...)) / 2`, as above.
 
     A node that would be asked for more than it has counts as full.
     """
 
     name = "NodeResourcesMostAllocated"
 
+    def __init__(self, resources: Resources = CPU_AND_MEMORY) -> None:
+        self._resources = resources
+
     def sign(self, pod: PodInfo) -> Hashable:
-        return pod.cls.cpu, pod.cls.memory
+        return _signed(pod, self._resources)
 
     def for_pod(self, pod: PodInfo) -> Rate:
-        cpu, memory = pod.cls.cpu, pod.cls.memory
-
-        def rate(node: NodeInfo) -> int:
-            used = ((node.cpu + cpu, CPU), (node.memory + memory, MEMORY))
-            return sum(
-                min(amount, offered) * MAX_SCORE // offered
-                for amount, name in used
-                if (offered := node.allocatable.get(name, 0)) > 0
-            ) // len(used)
-
-        return rate
+        asked = _asked(pod, self._resources)
+        return lambda node: _mean(node, asked, _used)
 
 
 class BalancedAllocation(Score):

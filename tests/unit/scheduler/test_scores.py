@@ -86,6 +86,15 @@ def test_balanced_allocation(taken: dict[str, str], asks: dict[str, str], expect
     assert found == (None if expected is None else {"n": expected})
 
 
+@pytest.mark.parametrize(("score", "expected"), [(scores.LeastAllocated(), 75), (scores.MostAllocated(), 25)])
+def test_what_a_node_does_not_offer_at_all_is_left_out(score: Score, expected: int) -> None:
+    """ "if allocable[i] == 0 { continue }": the mean is that of what there is."""
+    cache = cache_of({"n": []}, n=node("n", memory="0"))
+    assert rated(score, pod(requests={"cpu": "1"}), cache) == {"n": expected}
+    neither = cache_of({"n": []}, n=node("n", cpu="0", memory="0"))
+    assert rated(score, pod(requests={"cpu": "1"}), neither) == {"n": 0}
+
+
 def test_pods_that_ask_for_nothing_are_spread_too() -> None:
     """A container without requests is taken to use 100m and 200Mi."""
     cache = cache_of({"busy": [pod(f"p{i}") for i in range(4)], "idle": []})
