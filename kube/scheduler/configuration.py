@@ -125,6 +125,8 @@ def load(path: Path) -> Settings:
     if not 0 < found.podInitialBackoffSeconds <= found.podMaxBackoffSeconds:
         raise daemon.Fatal(f"cannot use --config={path}: podMaxBackoffSeconds is less than podInitialBackoffSeconds")
     configured = found.profiles or [ProfileConfig()]
+    for profile in configured:
+        _check_arguments(path, profile)
     names = [each.schedulerName for each in configured]
     if len(set(names)) < len(names):
         raise daemon.Fatal(f"cannot use --config={path}: two profiles with one schedulerName")
@@ -148,6 +150,14 @@ def read(path: Path, flag: str, model: type[Read]) -> Read:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise daemon.Fatal(f"cannot use {flag}={path}: {where}: {first['msg']}") from None
+
+
+def _check_arguments(path: Path, profile: ProfileConfig) -> None:
+    names = [each.name for each in profile.pluginConfig]
+    for each in profile.pluginConfig:
+        if names.count(each.name) > 1:
+            raise daemon.Fatal(f"cannot use --config={path}: repeated config for plugin {each.name}")
+        plugins.check(each.name, each.args)
 
 
 def _profile(context: Context, wanted: ProfileConfig) -> Profile:

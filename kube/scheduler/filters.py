@@ -10,12 +10,13 @@ toleration of the taint that stands for a condition lets a pod pass.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 
 from kube.api.core import Taint, Toleration
 from kube.api.tolerations import tolerates
 from kube.scheduler.changes import ClusterChange, conditions
 from kube.scheduler.framework import Check, Filter, Refusal
+from kube.scheduler.nodeaffinity import RequiredNodes
 from kube.scheduler.nodeinfo import NodeInfo
 from kube.scheduler.podinfo import PodInfo
 
@@ -134,6 +135,11 @@ class NodeAffinity(Filter):
     _REFUSAL = Refusal(("node(s) didn't match Pod's node affinity/selector",))
     _ELSEWHERE = Refusal(("node(s) didn't satisfy plugin(s) [NodeAffinity]",))
     _CONFLICT = Refusal(("pod affinity terms conflict",))
+    _ENFORCED = Refusal(("node(s) didn't match scheduler-enforced node affinity",))
+
+    def __init__(self, added: RequiredNodes | None = None) -> None:
+        """`added`: what is asked of nodes for all pods of the profile."""
+        self._added = added
 
     def sign(self, pod: PodInfo) -> Hashable:
         return pod.cls.required_nodes
@@ -149,7 +155,15 @@ class NodeAffinity(Filter):
         return lambda node: None if node.name in names else self._ELSEWHERE
 
     def for_pod(self, pod: PodInfo) -> Check | None:
-        required = pod.cls.required_nodes
+        required, added = pod.cls.required_nodes, self._added
+        if added is not None:
+
+            def check(node: NodeInfo) -> Refusal | None:
+                if not added.match(node.known):
+                    return self._ENFORCED
+                return None if required is None or required.match(node.known) else self._REFUSAL
+
+            return check
         if required is None:
             return None
         return lambda node: None if required.match(node.known) else self._REFUSAL
@@ -180,11 +194,15 @@ class NodeResourcesFit(Filter):
     name = "NodeResourcesFit"
     helped_by = ClusterChange.POD_REMOVED | ClusterChange.NODE_ALLOCATABLE
 
+    def __init__(self, ignored: Collection[str] = (), ignored_groups: Collection[str] = ()) -> None:
+        """`ignored`: extended resources that somebody else looks after, by name or by what is before its `/`."""
+        self._ignored, self._ignored_groups = ignored, ignored_groups
+
     def sign(self, pod: PodInfo) -> Hashable:
         return pod.cls.request_key
 
     def for_pod(self, pod: PodInfo) -> Check | None:
-        requests = [*pod.cls.requests.items()]
+        requests = [each for each in pod.cls.requests.items() if not self._ignores(each[0])]
 
         def check(node: NodeInfo) -> Refusal | None:
             allocatable, requested = node.allocatable, node.requested
@@ -196,6 +214,12 @@ class NodeResourcesFit(Filter):
             return _explain(requests, node)
 
         return check
+
+    def _ignores(self, resource: str) -> bool:
+        group, extended, _ = resource.partition("/")
+        if not extended or "kubernetes.io/" in resource:
+            return False
+        return resource in self._ignored or group in self._ignored_groups
 
 
 def _explain(requests: Sequence[tuple[str, int]], node: NodeInfo) -> Refusal:

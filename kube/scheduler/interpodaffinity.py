@@ -143,15 +143,18 @@ class InterPodAffinityScore(Score):
     """Preferred terms, of the pod and of those that are there, weighted and added up over the node's domains.
 
     "The score is 100 * (sum - min) / (max - min) over the nodes that can take the pod." A required affinity term of a
-    pod that is there counts as a preferred one of weight 1 (hardPodAffinityWeight).
+    pod that is there counts as a preferred one of weight 1 (hardPodAffinityWeight). What those that are there like may
+    be ignored for pods that prefer nothing themselves (ignorePreferredTermsOfExistingPods).
     """
 
     name = "InterPodAffinity"
 
-    def __init__(self, cache: Cache, hard_weight: int = HARD_WEIGHT) -> None:
-        self._cache, self._hard_weight = cache, hard_weight
+    def __init__(self, cache: Cache, hard_weight: int = HARD_WEIGHT, *, ignore_existing: bool = False) -> None:
+        self._cache, self._hard_weight, self._ignore_existing = cache, hard_weight, ignore_existing
 
     def _about(self, pod: PodInfo) -> tuple[tuple[Held, int], ...]:
+        if self._ignore_existing and not pod.cls.affinity.liked:
+            return ()
         weights = ((h, h.weight if h.role == "liked" else self._hard_weight) for h in self._cache.meeting(pod.cls)
                    if h.role != "far")  # fmt: skip
         return tuple([(held, weight) for held, weight in weights if weight])

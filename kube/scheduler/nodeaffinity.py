@@ -104,6 +104,12 @@ def _required(selector: frozenset[tuple[str, str]], affinity: bytes) -> Required
     return RequiredNodes(selector, None if required is None else required.nodeSelectorTerms)
 
 
+def added(affinity: NodeAffinity) -> tuple[RequiredNodes | None, PreferredNodes | None]:
+    """What a profile asks of nodes for all its pods, and what it likes."""
+    json = affinity.to_json()
+    return _required(frozenset(), json), _preferred(json)
+
+
 @lru_cache(maxsize=1024)
 def _preferred(affinity: bytes) -> PreferredNodes | None:
     terms = NodeAffinity.parse(affinity).preferredDuringSchedulingIgnoredDuringExecution

@@ -13,12 +13,13 @@ from typing import Any
 
 from kube import daemon
 from kube.api.core import Pod
-from kube.scheduler import filters, scores
+from kube.scheduler import arguments, filters, nodeaffinity, scores
 from kube.scheduler.cache import Cache
 from kube.scheduler.framework import Filter, Profile, Score, Weighted
-from kube.scheduler.interpodaffinity import HARD_WEIGHT, InterPodAffinity, InterPodAffinityScore
+from kube.scheduler.interpodaffinity import InterPodAffinity, InterPodAffinityScore
+from kube.scheduler.nodeaffinity import PreferredNodes, RequiredNodes
 from kube.scheduler.scores import Selectors
-from kube.scheduler.topologyspread import PodTopologySpread, PodTopologySpreadScore
+from kube.scheduler.topologyspread import PodTopologySpread, PodTopologySpreadScore, Spreads, or_by_default, own
 from kube.scheduler.volumes import Get, NodeVolumeLimits, VolumeBinding, VolumeRestrictions
 
 GROUP = "kube.scheduler.plugins"
@@ -39,43 +40,78 @@ class Context:
     storage_classes: Get = lambda key: None
 
 
-Arguments = Mapping[str, Any]
-"""A plug-in's `args` in the configuration."""
+Given = Mapping[str, Any]
+"""A plug-in's `args` in the configuration, which have been checked."""
 
 
-def _resources(arguments: Arguments) -> Score:
-    strategy = arguments.get("scoringStrategy", {}).get("type", "LeastAllocated")
-    kinds: dict[str, type[Score]] = {"LeastAllocated": scores.LeastAllocated, "MostAllocated": scores.MostAllocated}
-    if strategy not in kinds:
-        raise daemon.Fatal(f"NodeResourcesFit: no scoringStrategy {strategy!r}: there are {', '.join(kinds)}")
-    return kinds[strategy]()
+def check(name: str, given: Given) -> None:
+    """Whether a plug-in can be made from these arguments. Raises daemon.Fatal, which says why not."""
+    kind = arguments.KINDS.get(name, arguments.Arguments)
+    if name not in {*FILTERS, *SCORES, *arguments.KINDS}:
+        installed(name)
+    try:
+        arguments.read(kind, given)
+    except ValueError as error:
+        raise daemon.Fatal(f"arguments of plug-in {name}: {error}") from None
 
 
-FILTERS: dict[str, Callable[[Context, Arguments], Filter]] = {
+def _fit(given: Given) -> Filter:
+    args = arguments.read(arguments.NodeResourcesFitArgs, given)
+    return filters.NodeResourcesFit(frozenset(args.ignoredResources), frozenset(args.ignoredResourceGroups))
+
+
+def _resources(given: Given) -> Score:
+    strategy = arguments.read(arguments.NodeResourcesFitArgs, given).scoringStrategy
+    if strategy.requestedToCapacityRatio is not None:
+        # Its scores are of 10.
+        shape = [(point.utilization, point.score * 10) for point in strategy.requestedToCapacityRatio.shape]
+        return scores.RequestedToCapacityRatio(shape, strategy.compared)
+    return (scores.MostAllocated if strategy.type == "MostAllocated" else scores.LeastAllocated)(strategy.compared)
+
+
+def _balanced(given: Given) -> Score:
+    return scores.BalancedAllocation(arguments.read(arguments.NodeResourcesBalancedAllocationArgs, given).compared)
+
+
+def _added(given: Given) -> tuple[RequiredNodes | None, PreferredNodes | None]:
+    affinity = arguments.read(arguments.NodeAffinityArgs, given).addedAffinity
+    return (None, None) if affinity is None else nodeaffinity.added(affinity)
+
+
+def _spreads(context: Context, given: Given) -> Spreads:
+    constraints = arguments.read(arguments.PodTopologySpreadArgs, given).defaultConstraints
+    return or_by_default(constraints, context.selectors) if constraints else own
+
+
+def _near(context: Context, given: Given) -> Score:
+    args = arguments.read(arguments.InterPodAffinityArgs, given)
+    ignore = args.ignorePreferredTermsOfExistingPods
+    return InterPodAffinityScore(context.cache, args.hardPodAffinityWeight, ignore_existing=ignore)
+
+
+FILTERS: dict[str, Callable[[Context, Given], Filter]] = {
     "NodeUnschedulable": lambda context, args: filters.NodeUnschedulable(),
     "NodeName": lambda context, args: filters.NodeName(),
     "TaintToleration": lambda context, args: filters.TaintToleration(),
     "NodeConditions": lambda context, args: filters.NodeConditions(),
-    "NodeAffinity": lambda context, args: filters.NodeAffinity(),
+    "NodeAffinity": lambda context, args: filters.NodeAffinity(_added(args)[0]),
     "NodePorts": lambda context, args: filters.NodePorts(),
-    "NodeResourcesFit": lambda context, args: filters.NodeResourcesFit(),
+    "NodeResourcesFit": lambda context, args: _fit(args),
     "VolumeRestrictions": lambda context, args: VolumeRestrictions(),
     "NodeVolumeLimits": lambda context, args: NodeVolumeLimits(),
     "VolumeBinding": lambda context, args: VolumeBinding(context.claims, context.volumes, context.storage_classes),
-    "PodTopologySpread": lambda context, args: PodTopologySpread(context.cache),
+    "PodTopologySpread": lambda context, args: PodTopologySpread(context.cache, _spreads(context, args)),
     "InterPodAffinity": lambda context, args: InterPodAffinity(context.cache),
 }
 """In the order in which they are asked."""
 
-SCORES: dict[str, Callable[[Context, Arguments], Score]] = {
+SCORES: dict[str, Callable[[Context, Given], Score]] = {
     "TaintToleration": lambda context, args: scores.TaintTolerationScore(),
-    "NodeAffinity": lambda context, args: scores.NodeAffinityScore(),
+    "NodeAffinity": lambda context, args: scores.NodeAffinityScore(_added(args)[1]),
     "NodeResourcesFit": lambda context, args: _resources(args),
-    "PodTopologySpread": lambda context, args: PodTopologySpreadScore(context.cache),
-    "InterPodAffinity": lambda context, args: InterPodAffinityScore(
-        context.cache, args.get("hardPodAffinityWeight", HARD_WEIGHT)
-    ),
-    "NodeResourcesBalancedAllocation": lambda context, args: scores.BalancedAllocation(),
+    "PodTopologySpread": lambda context, args: PodTopologySpreadScore(context.cache, _spreads(context, args)),
+    "InterPodAffinity": _near,
+    "NodeResourcesBalancedAllocation": lambda context, args: _balanced(args),
     "ImageLocality": lambda context, args: scores.ImageLocality(context.cache),
     "SelectorSpread": lambda context, args: scores.SelectorSpread(context.cache, context.selectors),
 }

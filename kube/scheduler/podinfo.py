@@ -292,7 +292,7 @@ def _new_class(pod: Pod) -> PodClass:
         required_nodes=required_nodes(spec),
         preferred_nodes=preferred_nodes(spec),
         affinity=_affinity(pod),
-        spread=tuple(_constraint(pod, each) for each in spec.topologySpreadConstraints),
+        spread=tuple(constraint(pod, each) for each in spec.topologySpreadConstraints),
         images=tuple(each.image for each in (*spec.initContainers, *spec.containers)),
         containers=len(spec.initContainers) + len(spec.containers),
         disks=_disks(pod),
@@ -330,16 +330,21 @@ def _term(pod: Pod, term: PodAffinityTerm) -> Term:
     return Term(Pods(selector, namespaces, selector_of(term.namespaceSelector)), term.topologyKey)
 
 
-def _constraint(pod: Pod, constraint: TopologySpreadConstraint) -> Constraint:
-    selector = selector_of(constraint.labelSelector, _like(pod, constraint.matchLabelKeys, labels.IN))
+def constraint(pod: Pod, described: TopologySpreadConstraint, pods: Pods | None = None) -> Constraint:
+    """A constraint of a pod; `pods`: those that it is about, if it does not select them itself."""
+    if pods is None:
+        pods = Pods(selector_of(described.labelSelector), frozenset((pod.metadata.namespace,)))
+    if extra := tuple(_like(pod, described.matchLabelKeys, labels.IN)):
+        selector = labels.Selector((*pods.selector.requirements, *extra), pods.selector.nothing)
+        pods = Pods(selector, pods.namespaces)
     return Constraint(
-        max_skew=constraint.maxSkew,
-        topology_key=constraint.topologyKey,
-        required=constraint.whenUnsatisfiable == "DoNotSchedule",
-        pods=Pods(selector, frozenset((pod.metadata.namespace,))),
-        min_domains=1 if constraint.minDomains is None else constraint.minDomains,
-        honor_affinity=constraint.nodeAffinityPolicy in (None, "Honor"),
-        honor_taints=constraint.nodeTaintsPolicy == "Honor",
+        max_skew=described.maxSkew,
+        topology_key=described.topologyKey,
+        required=described.whenUnsatisfiable == "DoNotSchedule",
+        pods=pods,
+        min_domains=1 if described.minDomains is None else described.minDomains,
+        honor_affinity=described.nodeAffinityPolicy in (None, "Honor"),
+        honor_taints=described.nodeTaintsPolicy == "Honor",
     )
 
 

@@ -7,6 +7,7 @@ service to spread) is left out, which ranks the nodes as giving each of them the
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -17,6 +18,7 @@ from kube.api.tolerations import tolerates
 from kube.scheduler.cache import Cache
 from kube.scheduler.framework import MAX_SCORE, AcrossRate, Rate, Score
 from kube.scheduler.matching import AllOf, AnyOf, Pods
+from kube.scheduler.nodeaffinity import PreferredNodes
 from kube.scheduler.nodeinfo import NodeInfo
 from kube.scheduler.podinfo import CPU, EPHEMERAL_STORAGE, MEMORY, PodInfo
 
@@ -116,19 +118,71 @@ class MostAllocated(Score):
         return lambda node: _mean(node, asked, _used)
 
 
+class RequestedToCapacityRatio(Score):
+    """The score of how far each resource is used, on the straight lines between given points.
+
+    The mean by weight, rounded, of the resources that the node offers and whose score is not 0. (Upstream's
+    buildRequestedToCapacityRatioScorerFunction)
+    """
+
+    name = "RequestedToCapacityRatio"
+
+    def __init__(self, shape: Sequence[tuple[int, int]], resources: Resources = CPU_AND_MEMORY) -> None:
+        """`shape`: percent of a resource that are used, ascending, and the score for it, 0 to 100."""
+        self._shape, self._resources = shape, resources
+
+    def sign(self, pod: PodInfo) -> Hashable:
+        return _signed(pod, self._resources)
+
+    def for_pod(self, pod: PodInfo) -> Rate:
+        asked = _asked(pod, self._resources)
+
+        def rate(node: NodeInfo) -> int:
+            total = weights = 0
+            for used, offered, weight in _parts(node, asked):
+                score = on_the_line(self._shape, _used(used, offered))
+                total += weight * score
+                weights += weight if score > 0 else 0
+            return math.floor(total / weights + 0.5) if weights else 0
+
+        return rate
+
+
+def on_the_line(shape: Sequence[tuple[int, int]], x: int) -> int:
+    """The y that belongs to x on the line through some points; level before the first and after the last.
+
+    Whole numbers, cut towards zero, as in Go (helper.BuildBrokenLinearFunction).
+    """
+    for i, (to_x, to_y) in enumerate(shape):
+        if x <= to_x:
+            if i == 0:
+                return to_y
+            from_x, from_y = shape[i - 1]
+            return from_y + int((to_y - from_y) * (x - from_x) / (to_x - from_x))
+    return shape[-1][1]
+
+
 class BalancedAllocation(Score):
     """CPU and memory used in equal parts: `(1 - std) * 100`, where std is that of the requested parts of both.
 
-    Of two numbers that is half their difference; a part counts as 1 at most. A pod that asks for neither has no say.
+    Of two numbers that is half their difference; a part counts as 1 at most. Other resources may be configured; what
+    the node does not offer is left out. A pod that asks for none of them has no say.
     """
 
     name = "NodeResourcesBalancedAllocation"
 
+    def __init__(self, resources: Resources = CPU_AND_MEMORY) -> None:
+        self._resources = resources
+
     def sign(self, pod: PodInfo) -> Hashable:
-        return pod.cls.requests.get(CPU, 0), pod.cls.requests.get(MEMORY, 0)
+        return self._requests(pod)
+
+    def _requests(self, pod: PodInfo) -> tuple[int, ...]:
+        requests = pod.cls.requests
+        return tuple([requests.get(name, 0) for name, _ in self._resources])
 
     def for_pod(self, pod: PodInfo) -> Rate | None:
-        if pod.cls.best_effort:
+        if not any(self._requests(pod)):
             return None
         cpu, memory = pod.cls.requests.get(CPU, 0), pod.cls.requests.get(MEMORY, 0)
 
@@ -139,6 +193,23 @@ class BalancedAllocation(Score):
                 return MAX_SCORE
             difference = min((used.get(CPU, 0) + cpu) / cpus, 1.0) - min((used.get(MEMORY, 0) + memory) / bytes_, 1.0)
             return int((1 - abs(difference) / 2) * MAX_SCORE)
+
+        return rate if self._resources is CPU_AND_MEMORY else self._of_several(pod)
+
+    def _of_several(self, pod: PodInfo) -> Rate:
+        asked = [
+            (name, amount)
+            for name, _ in self._resources
+            if (amount := pod.cls.requests.get(name, 0)) or name in (CPU, MEMORY, EPHEMERAL_STORAGE)
+        ]
+
+        def rate(node: NodeInfo) -> int:
+            offered, used = node.allocatable, node.requested
+            parts = [min((used.get(n, 0) + amount) / offered[n], 1.0) for n, amount in asked if offered.get(n, 0) > 0]
+            if len(parts) <= 2:
+                return int((1 - abs(parts[0] - parts[-1]) / 2) * MAX_SCORE) if parts else MAX_SCORE
+            mean = sum(parts) / len(parts)
+            return int((1 - math.sqrt(sum([(part - mean) ** 2 for part in parts]) / len(parts))) * MAX_SCORE)
 
         return rate
 
@@ -292,12 +363,16 @@ class NodeAffinityScore(Score):
 
     name = "NodeAffinity"
 
+    def __init__(self, added: PreferredNodes | None = None) -> None:
+        """`added`: what all pods of the profile like besides."""
+        self._added = added
+
     def sign(self, pod: PodInfo) -> Hashable:
         return pod.cls.preferred_nodes
 
     def for_pod(self, pod: PodInfo) -> AcrossRate | None:
-        preferred = pod.cls.preferred_nodes
-        return _Sums(preferred.weight, reverse=False) if preferred is not None else None
+        liked = [each for each in (self._added, pod.cls.preferred_nodes) if each is not None]
+        return _Sums(lambda node: sum([each.weight(node) for each in liked]), reverse=False) if liked else None
 
 
 class TaintTolerationScore(Score):

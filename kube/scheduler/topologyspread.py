@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 
+from kube.api.core import Pod
+from kube.api.labels import Selector
+from kube.api.placement import TopologySpreadConstraint
 from kube.scheduler.cache import Cache
 from kube.scheduler.changes import ClusterChange
 from kube.scheduler.filters import untolerated
 from kube.scheduler.framework import MAX_SCORE, AcrossCheck, AcrossRate, GlobalFilter, Refusal, Score
+from kube.scheduler.matching import AnyOf, Pods
 from kube.scheduler.nodeinfo import NodeInfo
-from kube.scheduler.podinfo import Constraint, PodClass, PodInfo
+from kube.scheduler.podinfo import Constraint, PodClass, PodInfo, constraint
 
 HOSTNAME = "kubernetes.io/hostname"
 
@@ -96,13 +100,42 @@ def _has_keys(constraints: Sequence[_Spread], node: NodeInfo) -> bool:
     return all(spread.constraint.topology_key in labels for spread in constraints)
 
 
-def _sign(cache: Cache, pod: PodInfo, required: bool) -> Hashable:
-    asks = pod.cls
-    constraints = tuple([each for each in asks.spread if each.required is required])
+Spreads = Callable[[PodInfo], tuple[Constraint, ...]]
+"""The constraints of a pod."""
+
+
+def own(pod: PodInfo) -> tuple[Constraint, ...]:
+    """Those that it has itself."""
+    return pod.cls.spread
+
+
+def or_by_default(constraints: Sequence[TopologySpreadConstraint], selectors: Callable[[Pod], AnyOf]) -> Spreads:
+    """For pods that have none themselves these, over the pods that all services and controllers of the pod select.
+
+    A pod that none selects has none (buildDefaultConstraints).
+    """
+
+    def of(pod: PodInfo) -> tuple[Constraint, ...]:
+        if pod.cls.spread:
+            return pod.cls.spread
+        parts = selectors(pod.pod).parts
+        if not parts:
+            return ()
+        pods = Pods(Selector(tuple(sorted({r for part in parts for r in part.selector.requirements}, key=str))),
+                    frozenset((pod.cls.namespace,)))  # fmt: skip
+        return tuple([constraint(pod.pod, each, pods) for each in constraints])
+
+    return of
+
+
+def _sign(cache: Cache, pod: PodInfo, spreads: Spreads, *, required: bool) -> Hashable:
+    spread = spreads(pod)
+    constraints = tuple([each for each in spread if each.required is required]) if spread else ()
     if not constraints:
         return None
-    own = tuple([cache.means(each.pods, asks) for each in constraints])
-    return constraints, own, asks.required_nodes, asks.toleration_key
+    asks = pod.cls
+    means = tuple([cache.means(each.pods, asks) for each in constraints])
+    return constraints, means, asks.required_nodes, asks.toleration_key
 
 
 class PodTopologySpread(GlobalFilter):
@@ -121,14 +154,14 @@ class PodTopologySpread(GlobalFilter):
         | ClusterChange.NODE_ADDED
     )
 
-    def __init__(self, cache: Cache) -> None:
-        self._cache = cache
+    def __init__(self, cache: Cache, spreads: Spreads = own) -> None:
+        self._cache, self._spreads = cache, spreads
 
     def sign(self, pod: PodInfo) -> Hashable:
-        return _sign(self._cache, pod, required=True) if pod.cls.spread else None
+        return _sign(self._cache, pod, self._spreads, required=True)
 
     def for_pod(self, pod: PodInfo) -> AcrossCheck | None:
-        constraints = [_Spread(self._cache, each, pod.cls) for each in pod.cls.spread if each.required]
+        constraints = [_Spread(self._cache, each, pod.cls) for each in self._spreads(pod) if each.required]
         return _DoNotSchedule(constraints) if constraints else None
 
 
@@ -168,14 +201,14 @@ class PodTopologySpreadScore(Score):
 
     name = "PodTopologySpread"
 
-    def __init__(self, cache: Cache) -> None:
-        self._cache = cache
+    def __init__(self, cache: Cache, spreads: Spreads = own) -> None:
+        self._cache, self._spreads = cache, spreads
 
     def sign(self, pod: PodInfo) -> Hashable:
-        return _sign(self._cache, pod, required=False) if pod.cls.spread else None
+        return _sign(self._cache, pod, self._spreads, required=False)
 
     def for_pod(self, pod: PodInfo) -> AcrossRate | None:
-        constraints = [_Spread(self._cache, each, pod.cls) for each in pod.cls.spread if not each.required]
+        constraints = [_Spread(self._cache, each, pod.cls) for each in self._spreads(pod) if not each.required]
         return _ScheduleAnyway(constraints) if constraints else None
 
 
