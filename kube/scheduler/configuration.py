@@ -42,7 +42,7 @@ class PluginName(_Model):
 
     name: str
     weight: int = 0
-    """0: its own."""
+    """0: 1, also of one that counts more by default."""
 
 
 class PluginSet(_Model):
@@ -170,7 +170,7 @@ def _profile(context: Context, wanted: ProfileConfig) -> Profile:
             filters.append(each.name)
     for each in (*every.enabled, *own.score.enabled):
         if _is(each.name, Score, plugins.SCORES, strict=each in own.score.enabled):
-            weights[each.name] = each.weight or plugins.WEIGHTS.get(each.name, 1)
+            weights[each.name] = each.weight or 1
     return Profile(
         wanted.schedulerName,
         tuple(_filter(context, name, arguments.get(name, {})) for name in filters),

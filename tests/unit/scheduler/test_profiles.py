@@ -75,6 +75,15 @@ def test_disabled_enabled_and_weighed(tmp_path: Path) -> None:
     assert len(found["second"].scores) == len(SCORES)
 
 
+@pytest.mark.parametrize("point", ["score", "multiPoint"])
+def test_a_score_that_is_enabled_anew_without_a_weight_counts_once(tmp_path: Path, point: str) -> None:
+    """getScoreWeights: "a weight of zero is not permitted": it is 1, whatever it was by default."""
+    enabled = {"enabled": [{"name": "TaintToleration"}, {"name": "ImageLocality"}]}
+    (found,) = profiles(tmp_path, {"plugins": {point: enabled}}).values()
+    assert (weights(found)["TaintToleration"], weights(found)["ImageLocality"]) == (1, 1)
+    assert weights(found)["NodeAffinity"] == 2
+
+
 def test_a_plug_ins_arguments(tmp_path: Path) -> None:
     packing = {"name": "NodeResourcesFit", "args": {"scoringStrategy": {"type": "MostAllocated"}}}
     (found,) = profiles(tmp_path, {"pluginConfig": [packing]}).values()
