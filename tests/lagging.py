@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import TypeVar
 
 from kube.api import errors
@@ -56,4 +56,42 @@ class _Lagging(Source[T]):
                     raise errors.ServiceUnavailable("the stream broke")
                 case 1:
                     raise errors.expired(revision, revision)
+            yield batch
+
+
+class LateSources(Sources):
+    """Gives the sources of others, what happens to some kinds so many seconds late: races can be told in advance."""
+
+    def __init__(self, sources: Sources, late: Mapping[type[Object], float]) -> None:
+        self._sources, self._late = sources, late
+
+    def of(self, model: type[T], namespace: str = "") -> Source[T]:
+        source = self._sources.of(model, namespace)
+        return _Late(source, self._late[model]) if model in self._late else source
+
+    def one(self, model: type[T], namespace: str, name: str) -> Source[T]:
+        return self._sources.one(model, namespace, name)
+
+    def bound_pods(self, node: str) -> Source[Pod]:
+        return self._sources.bound_pods(node)
+
+
+class _Late(Source[T]):
+    def __init__(self, source: Source[T], seconds: float) -> None:
+        self._source, self._seconds = source, seconds
+
+    @property
+    def transform(self) -> Callable[[T], T]:
+        return self._source.transform
+
+    @transform.setter
+    def transform(self, transform: Callable[[T], T]) -> None:
+        self._source.transform = transform
+
+    async def list(self) -> tuple[list[T], int]:
+        return await self._source.list()
+
+    async def watch(self, revision: int) -> AsyncGenerator[Batch[T], None]:
+        async for batch in self._source.watch(revision):
+            await asyncio.sleep(self._seconds)
             yield batch

@@ -117,15 +117,16 @@ class EndpointsController(Controller):
         log.info("endpoints written", extra={"service": service.key, "ready": ready_count})
 
     async def _remove(self, key: str) -> None:
+        """Remove the endpoints of a service that is gone, also those that were just written and are not seen yet: when
+        they are, nobody will remember that they were ours."""
         current = self._endpoints.get(key)
-        if current is None:
-            return
         namespace, name = split_key(key)
-        log.info("removing endpoints, their service is gone", extra={"service": key})
         try:
-            await self._client.delete(Endpoints, name, namespace, uid=current.metadata.uid)
+            await self._client.delete(Endpoints, name, namespace, uid=current.metadata.uid if current else "")
         except errors.NotFound:
             log.debug("gone already", extra={"endpoints": key})
+        else:
+            log.info("endpoints removed, their service is gone", extra={"service": key})
 
     # What wakes it
 

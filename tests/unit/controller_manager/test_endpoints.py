@@ -13,7 +13,7 @@ from kube.client.source import EtcdSources
 from kube.controller_manager.endpoints import LEADER
 from kube.controller_manager.options import Options
 from kube.controller_manager.subsets import subsets
-from tests.lagging import LaggingSources
+from tests.lagging import LaggingSources, LateSources
 from tests.memory_api import MemoryApi
 from tests.memory_node import MemoryNode
 from tests.objects import pod, service
@@ -125,6 +125,17 @@ async def test_endpoints_go_with_their_service(api: MemoryApi) -> None:
         await asyncio.sleep(1)
         await api.delete(Service, "web", "default")
         await asyncio.sleep(1)
+        assert await ready(api) is None
+
+
+async def test_endpoints_go_with_a_service_that_goes_before_they_are_seen(api: MemoryApi) -> None:
+    sources = LateSources(EtcdSources(api.store), {Endpoints: 2.0})
+    async with controllers(api, ENDPOINT, sources=sources):
+        await api.create(service())
+        await asyncio.sleep(1)
+        assert await ready(api) == []
+        await api.delete(Service, "web", "default")
+        await asyncio.sleep(10)
         assert await ready(api) is None
 
 
