@@ -9,8 +9,8 @@ from kube.api.meta import Object, OwnerReference
 from kube.client.rest import Client
 
 
-async def set_owners(client: Client, obj: Object, owners: Sequence[OwnerReference]) -> None:
-    """Write an object's owners, if it is still what the caller has seen; nothing to do if it is gone.
+async def set_owners(client: Client, obj: Object, owners: Sequence[OwnerReference]) -> bool:
+    """Write an object's owners, if it is still what the caller has seen; False if it is gone, with nothing to do.
 
     Raises Conflict if it has changed meanwhile: the new list was made from the old one.
     """
@@ -22,4 +22,5 @@ async def set_owners(client: Client, obj: Object, owners: Sequence[OwnerReferenc
     try:
         await client.patch(type(obj), obj.name, obj.namespace, {"metadata": metadata})
     except errors.NotFound:
-        return
+        return False
+    return True

@@ -71,7 +71,8 @@ class ReplicationManager(Controller):
         wait = self.expectations.wait(key)
         conditions, failed = rc.status.conditions, None
         if not wait:
-            await self._claim(rc, todo)
+            if gone := await self._claim(rc, todo):
+                todo = plan(rc, [pod for pod in pods if pod.key not in gone])
             if self._controllers.get(key) is not rc:
                 # Claiming takes time, and what is wanted has changed meanwhile.
                 return 0.0
@@ -159,8 +160,12 @@ class ReplicationManager(Controller):
 
     # What is done
 
-    async def _claim(self, rc: ReplicationController, todo: Plan) -> None:
-        """Adopt and release. Raises Conflict when a pod has changed meanwhile; the cache will know soon."""
+    async def _claim(self, rc: ReplicationController, todo: Plan) -> set[str]:
+        """Adopt and release; the keys of those that are gone. Raises Conflict when a pod has changed meanwhile; the
+        cache will know soon.
+
+        A pod that is gone before it is adopted must not count: it is nobody's, so its deletion will wake nobody.
+        """
         if todo.adopt:
             # The cache may show a controller that is gone: its pods would be adopted by nobody.
             fresh = await self._client.get(ReplicationController, rc.name, rc.namespace)
@@ -175,9 +180,17 @@ class ReplicationManager(Controller):
             others = [owner for owner in pod.metadata.ownerReferences if owner.uid != rc.metadata.uid]
             changes.append((pod, others))
         rest = iter(changes)
-        failed = await _all(lambda: set_owners(self._client, *next(rest)), len(changes))
+        gone: set[str] = set()
+
+        async def change() -> None:
+            pod, owners = next(rest)
+            if not await set_owners(self._client, pod, owners):
+                gone.add(pod.key)
+
+        failed = await _all(change, len(changes))
         if failed is not None:
             raise failed
+        return gone
 
     async def _manage(self, rc: ReplicationController, todo: Plan) -> tuple[Failure | None, errors.ApiError | None]:
         if todo.missing:

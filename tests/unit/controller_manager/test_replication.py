@@ -14,7 +14,7 @@ from kube.api.meta import Object
 from kube.client.source import EtcdSources
 from kube.controller_manager import replication
 from kube.controller_manager.replicas import owner_reference
-from tests.lagging import LaggingSources
+from tests.lagging import LaggingSources, LateSources
 from tests.memory_api import MemoryApi
 from tests.memory_node import MemoryNode
 from tests.objects import NOON, pod, rc
@@ -114,6 +114,20 @@ async def test_orphans_are_adopted_and_those_that_no_longer_match_let_go(api: Me
         await until(lambda: owned(api, web, 2))
         assert (await api.get(Pod, "orphan", "default")).metadata.ownerReferences == []
     assert writes(api, "create") == 2 + 1 + 1, "two by hand, one beside the orphan, one in its place"
+
+
+async def test_an_orphan_that_is_gone_when_it_is_to_be_adopted_does_not_count(api: MemoryApi) -> None:
+    """Its deletion wakes nobody, for it belonged to nobody: who took it for adopted would wait for ever."""
+    web = await api.create(rc("web", 2))
+    await api.create(pod("mine", owner=web, labels={"app": "web"}))
+    await api.create(pod("orphan", labels={"app": "web"}))
+    web.status.replicas, web.status.fullyLabeledReplicas, web.status.observedGeneration = 2, 2, 1
+    await api.update(web, "status")
+    sources = LateSources(EtcdSources(api.store), {Pod: 1.0})
+    async with controllers(api, RC, sources=sources):
+        await api.delete(Pod, "orphan", "default")
+        await asyncio.sleep(30)
+        assert await owned(api, web, 2)
 
 
 async def owned(api: MemoryApi, web: ReplicationController, count: int) -> bool:
