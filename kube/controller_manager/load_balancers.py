@@ -87,10 +87,10 @@ class LoadBalancerController(Controller):
     def _changed(self, old: Service | None, new: Service | None) -> None:
         service = new or old
         assert service is not None
-        freed = (
-            old is not None and old.status.loadBalancer.ingress and (new is None or not new.status.loadBalancer.ingress)
-        )
-        if freed:
+        had, has = (each is not None and bool(each.status.loadBalancer.ingress) for each in (old, new))
+        if new is None and self._given.pop(service.key, None) is not None:
+            had = True  # also if it was not seen to have it yet; and before those who wait for it are looked at
+        if had and not has:
             for other in self._services.list():
                 if other.spec.type == "LoadBalancer" and not other.status.loadBalancer.ingress:
                     self.queue.add(other.key)

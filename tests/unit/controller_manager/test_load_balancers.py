@@ -43,6 +43,19 @@ async def test_given_out_and_given_back(api: MemoryApi) -> None:
         assert (now[holder], now[without]) == ([], given[holder]), "who waited gets it at once"
 
 
+async def test_the_address_of_a_service_that_is_deleted_goes_to_one_that_waits_at_once(api: MemoryApi) -> None:
+    for name in "abc":
+        await api.create(service(name, type="LoadBalancer"))
+    async with controllers(api, options=OPTIONS):
+        await asyncio.sleep(1)
+        given = await addresses(api)
+        (without,) = (name for name in "abc" if not given[name])
+        holder = next(name for name in "abc" if given[name])
+        await api.delete(Service, holder, "default")
+        await asyncio.sleep(1)
+        assert (await addresses(api))[without] == given[holder]
+
+
 async def test_what_was_asked_for_or_written_by_hand(api: MemoryApi) -> None:
     asked = service("asked", type="LoadBalancer")
     asked.spec.loadBalancerIP = "10.77.0.2"
