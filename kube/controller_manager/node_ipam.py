@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import dataclass
 from ipaddress import IPv4Network
 
 from kube.api import errors
@@ -25,6 +26,17 @@ RETRY = 10.0
 """Seconds until a node that found no range is looked at again: nodes may have left."""
 
 
+@dataclass(slots=True)
+class _Given:
+    """A range that a node gets from this process."""
+
+    uid: str
+    """The node's: another one of its name gets another range."""
+    cidr: str
+    written: bool = False
+    """Whether the node is known to have it; if not, it may have it all the same, for the answer may be lost."""
+
+
 class NodeIpamController(Controller):
     """Gives nodes their ranges."""
 
@@ -36,38 +48,49 @@ class NodeIpamController(Controller):
         self._cluster, self._mask_size = cluster, mask_size
         self._nodes = informers.of(Node)
         self._nodes.on_change(self._node_changed)
-        self._given: dict[str, tuple[str, str]] = {}
-        """Uid and range of nodes that got one from this process: the cache may not have heard of it yet."""
+        self._given: dict[str, _Given] = {}
+        """By node, the ranges that the cache does not show yet."""
 
     def _node_changed(self, old: Node | None, new: Node | None) -> None:
-        if new is not None and not ranges(new):
+        node = new or old
+        assert node is not None
+        if new is None or ranges(new):
+            self._given.pop(node.name, None)
+        else:
             self.queue.add(new.name)
-        if new is None and old is not None:
-            self._given.pop(old.name, None)
 
     async def reconcile(self, key: str) -> float | None:
         node = self._nodes.get(key)
-        if node is None or ranges(node) or self._given.get(key, ("", ""))[0] == node.metadata.uid:
+        if node is None or ranges(node):
             return None
-        taken = [cidr for each in self._nodes.list() for cidr in ranges(each)]
-        taken += [cidr for _, cidr in self._given.values()]
-        cidr = lowest_free(self._cluster, self._mask_size, taken)
-        if cidr is None:
-            log.warning("no range is left for a node", extra={"node": key, "cluster": str(self._cluster)})
-            # Upstream names a node in events by its name in place of its uid.
-            reference = ObjectReference(kind="Node", name=key, uid=key)
-            message = f"Node {key} status is now: CIDRNotAvailable"
-            self._recorder.event(reference, "Normal", "CIDRNotAvailable", message)
-            return RETRY
+        given = self._given.get(key)
+        if given is None or given.uid != node.metadata.uid:
+            cidr = self._free()
+            if cidr is None:
+                log.warning("no range is left for a node", extra={"node": key, "cluster": str(self._cluster)})
+                # Upstream names a node in events by its name in place of its uid.
+                reference = ObjectReference(kind="Node", name=key, uid=key)
+                message = f"Node {key} status is now: CIDRNotAvailable"
+                self._recorder.event(reference, "Normal", "CIDRNotAvailable", message)
+                return RETRY
+            # Before it is written: whatever becomes of the request, nobody else may get it.
+            given = self._given[key] = _Given(node.metadata.uid, str(cidr))
+        if given.written:
+            return None
         changed = node.clone()
-        changed.spec.podCIDR, changed.spec.podCIDRs = str(cidr), [str(cidr)]
+        changed.spec.podCIDR, changed.spec.podCIDRs = given.cidr, [given.cidr]
         try:
             await self._client.update(changed)  # refused, if it is not the node that we looked at
         except errors.NotFound:
             return None
-        self._given[key] = (node.metadata.uid, str(cidr))
-        log.info("gave a node its range", extra={"node": key, "cidr": str(cidr)})
+        given.written = True
+        log.info("gave a node its range", extra={"node": key, "cidr": given.cidr})
         return None
+
+    def _free(self) -> IPv4Network | None:
+        taken = [cidr for each in self._nodes.list() for cidr in ranges(each)]
+        taken += [given.cidr for given in self._given.values()]
+        return lowest_free(self._cluster, self._mask_size, taken)
 
 
 def ranges(node: Node) -> list[str]:

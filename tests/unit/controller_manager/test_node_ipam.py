@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from ipaddress import IPv4Network
 
@@ -9,11 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kube.api import errors
 from kube.api.core import Node
+from kube.api.meta import Object
 from kube.client.source import EtcdSources
 from kube.controller_manager.node_ipam import lowest_free
 from kube.controller_manager.options import Options
-from tests.lagging import LaggingSources
+from tests.lagging import LaggingSources, LateSources
 from tests.memory_api import MemoryApi
 from tests.objects import node
 from tests.unit.controller_manager.conftest import controllers, events, until
@@ -123,6 +126,48 @@ async def test_no_two_nodes_share_a_range_though_the_cache_is_stale_and_the_proc
         await until(lambda: _all_have(api))
     found = list((await given_ranges(api)).values())
     assert len(set(found)) == len(found) == 12
+
+
+@pytest.mark.looptime
+async def test_a_range_whose_writing_was_not_answered_is_given_to_no_other(api: MemoryApi) -> None:
+    left = [1]
+
+    def lost(verb: str, model: type[Object], key: str) -> Exception | None:
+        if verb == "update" and left[0]:
+            left[0] -= 1
+            return errors.ServiceUnavailable("the answer is lost")
+        return None
+
+    for name in "abc":
+        await api.create(node(name))
+    api.fail_after = lost
+    sources = LateSources(EtcdSources(api.store), {Node: 2.0})
+    async with controllers(api, options=options(), sources=sources):
+        await asyncio.sleep(30)
+    assert sorted((await given_ranges(api)).values()) == ["10.244.0.0/24", "10.244.1.0/24", "10.244.2.0/24"]
+
+
+@pytest.mark.looptime
+async def test_the_range_of_a_node_that_goes_before_it_is_seen_to_have_one_is_free_again(
+    api: MemoryApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node's end is seen before the answer comes that it has got its range."""
+    await api.create(node("a"))
+    update = api.update
+
+    async def slow(obj: Node, subresource: str = "") -> Node:
+        written = await update(obj, subresource)
+        if obj.name == "a":
+            await api.delete(Node, "a")
+            await asyncio.sleep(1)
+        return written
+
+    monkeypatch.setattr(api, "update", slow)
+    async with controllers(api, options=options()):
+        await asyncio.sleep(5)
+        await api.create(node("b"))
+        await until(lambda: _all_have(api))
+    assert await given_ranges(api) == {"b": "10.244.0.0/24"}
 
 
 async def more_have(api: MemoryApi, count: int) -> bool:
