@@ -3,7 +3,8 @@
 Every twenty seconds, as upstream's podgc: pods that have ended, when there are more than
 `--terminated-pod-gc-threshold` (the oldest first); pods of nodes that are gone (asked of the API, after a look twenty
 seconds apart, for a cache may lag and a node may come back); pods that were deleted before they had a node; and pods
-that terminate on a node that is out of service (its taint says that it is switched off).
+that terminate on a node that is out of service (its taint says that it is switched off, and it is not ready). What
+cannot be collected keeps nothing else, and is tried again in the next round.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from kube.api.core import Node, Pod, PodCondition
 from kube.api.meta import now
 from kube.client.informer import Informers
 from kube.client.rest import Client
-from kube.controller_manager.controller import Controller
+from kube.controller_manager.controller import Controller, together
 from kube.controller_manager.indexes import BY_NODE
+from kube.controller_manager.node_lifecycle import ready_condition
 from kube.controller_manager.pod import ended
 
 log = logging.getLogger(__name__)
@@ -27,7 +29,6 @@ PERIOD = 20.0
 QUARANTINE = 40.0
 """Seconds for which a node must be absent before its pods go."""
 THRESHOLD = 12500
-AT_ONCE = 16
 OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 _ALL = "all"
 
@@ -49,23 +50,15 @@ class PodGarbageCollector(Controller):
 
     async def reconcile(self, key: str) -> float | None:
         pods = self._pods.list()
-        gate = asyncio.Semaphore(AT_ONCE)
-
-        async def collect(pod: Pod, message: str, *, fail: bool) -> None:
-            async with gate:
-                await self._collect(pod, message, fail=fail)
-
-        work = [collect(pod, "", fail=False) for pod in surplus(pods, self._threshold)]
-        out_of_service = {n.name for n in self._nodes.list() if any(t.key == OUT_OF_SERVICE for t in n.spec.taints)}
+        todo = {pod.key: (pod, "") for pod in surplus(pods, self._threshold)}
+        off = {node.name for node in self._nodes.list() if out_of_service(node)}
         for pod in pods:
-            if pod.metadata.deletionTimestamp is None:
-                continue
-            if not pod.spec.nodeName or pod.spec.nodeName in out_of_service:
-                work.append(collect(pod, "", fail=True))
+            if pod.metadata.deletionTimestamp is not None and (not pod.spec.nodeName or pod.spec.nodeName in off):
+                todo[pod.key] = (pod, "")
         for name in await self._gone(pods):
             for pod in self._pods.indexed(BY_NODE, name):
-                work.append(collect(pod, "PodGC: node no longer exists", fail=True))
-        await asyncio.gather(*work)
+                todo[pod.key] = (pod, "PodGC: node no longer exists")
+        await together(lambda each: self._collect(*each), todo.values())
         return self._period
 
     async def _gone(self, pods: Iterable[Pod]) -> list[str]:
@@ -80,12 +73,14 @@ class PodGarbageCollector(Controller):
                     await self._client.get(Node, name)
                 except errors.NotFound:
                     gone.append(name)
+                except errors.ApiError as why:
+                    log.warning("cannot ask for a node, its pods stay", extra={"node": name, "error": why})
         return gone
 
-    async def _collect(self, pod: Pod, message: str, *, fail: bool) -> None:
+    async def _collect(self, pod: Pod, message: str) -> None:
         log.info("collecting a pod", extra={"pod": pod.key, "node": pod.spec.nodeName, "phase": pod.status.phase})
         try:
-            if fail and not ended(pod):
+            if not ended(pod):
                 marked = pod.clone()
                 marked.status.phase = "Failed"
                 if message:
@@ -101,6 +96,15 @@ class PodGarbageCollector(Controller):
         except (errors.NotFound, errors.Conflict) as why:
             # Gone, or not what the cache shows: the next round sees it as it is.
             log.debug("not collected", extra={"pod": pod.key, "reason": why})
+        except errors.ApiError as why:
+            log.warning("cannot collect a pod, will retry", extra={"pod": pod.key, "error": why})
+
+
+def out_of_service(node: Node) -> bool:
+    """Whether the node is switched off, as its taint says; one that is ready all the same ends its pods itself."""
+    condition = ready_condition(node)
+    is_ready = condition is not None and condition.status == "True"
+    return not is_ready and any(taint.key == OUT_OF_SERVICE for taint in node.spec.taints)
 
 
 def surplus(pods: Iterable[Pod], threshold: int) -> list[Pod]:

@@ -8,7 +8,9 @@ from datetime import timedelta
 
 import pytest
 
+from kube.api import errors
 from kube.api.core import Node, NodeCondition, Pod, PodSpec, Taint, Toleration
+from kube.api.meta import Object
 from kube.api.tolerations import seconds_borne
 from kube.client.source import EtcdSources
 from kube.controller_manager.node_taints import (
@@ -253,7 +255,7 @@ async def test_pods_of_a_node_that_is_gone_go_after_a_while(api: MemoryApi) -> N
 
 @pytest.mark.looptime
 async def test_pods_that_end_where_nobody_ends_them(api: MemoryApi) -> None:
-    await api.create(node("off", taints=[Taint(key=OUT_OF_SERVICE, effect="NoExecute")]))
+    await api.create(node("off", ready="Unknown", taints=[Taint(key=OUT_OF_SERVICE, effect="NoExecute")]))
     await api.create(node("on"))
     unbound = pod("unbound", deleting=True)
     unbound.metadata.deletionGracePeriodSeconds = 30
@@ -263,6 +265,63 @@ async def test_pods_that_end_where_nobody_ends_them(api: MemoryApi) -> None:
     async with controllers(api, PODGC):
         await asyncio.sleep(1)
     assert [each.name for each in (await api.list(Pod)).items] == ["on"]
+
+
+@pytest.mark.looptime
+async def test_a_node_that_is_ready_ends_its_pods_itself_though_it_is_said_to_be_out_of_service(api: MemoryApi) -> None:
+    """Upstream: only if the node is not ready and has the taint `node.kubernetes.io/out-of-service`."""
+    await api.create(node("n", taints=[Taint(key=OUT_OF_SERVICE, effect="NoExecute")]))
+    await api.create(pod("p", node="n", phase="Running", deleting=True))
+    async with controllers(api, PODGC):
+        await asyncio.sleep(30)
+        assert [each.name for each in (await api.list(Pod)).items] == ["p"]
+        off = await api.get(Node, "n")
+        off.status.conditions[0].status = "Unknown"
+        await api.update(off, "status")
+        await asyncio.sleep(30)
+        assert (await api.list(Pod)).items == []
+
+
+@pytest.mark.looptime
+async def test_a_node_that_cannot_be_asked_for_keeps_its_pods_and_no_others(
+    api: MemoryApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get = api.get
+
+    async def refusing(model: type[Node], name: str, namespace: str = "") -> Node:
+        if name == "secret":
+            raise errors.forbidden("nodes", name, "you may not")
+        return await get(model, name, namespace)
+
+    monkeypatch.setattr(api, "get", refusing)
+    await api.create(on("p", "secret"))
+    await api.create(on("q", "gone"))
+    async with controllers(api, PODGC):
+        await asyncio.sleep(70)
+        unbound = pod("unbound", deleting=True)
+        unbound.metadata.deletionGracePeriodSeconds = 30
+        await api.create(unbound)
+        await asyncio.sleep(30)
+    assert [each.name for each in (await api.list(Pod)).items] == ["p"]
+
+
+@pytest.mark.looptime
+async def test_a_pod_that_cannot_be_collected_keeps_no_other(api: MemoryApi) -> None:
+    tries: list[str] = []
+
+    def refused(verb: str, model: type[Object], key: str) -> Exception | None:
+        tries.append(key)
+        return errors.forbidden("pods", "a", "you may not") if key == "default/a" else None
+
+    for name in "abc":
+        each = pod(name, deleting=True)
+        each.metadata.deletionGracePeriodSeconds = 30
+        await api.create(each)
+    api.fail_before = refused
+    async with controllers(api, PODGC):
+        await asyncio.sleep(100)
+    assert [each.name for each in (await api.list(Pod)).items] == ["a"]
+    assert tries.count("default/b") == 2, "its status, and its deletion"
 
 
 @pytest.mark.looptime
