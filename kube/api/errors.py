@@ -240,6 +240,12 @@ def forbidden(plural: str, name: str, why: str, group: str = "") -> Forbidden:
     return Forbidden(message, details=_details(name, plural, group))
 
 
+def namespace_is_ending(error: ApiError) -> bool:
+    """Whether a create was refused because its namespace is being deleted: it need not be tried again."""
+    causes = error.details.get("causes") or []
+    return any(cause.get("reason") == "NamespaceTerminating" for cause in causes)
+
+
 def expired(requested: int, oldest: int) -> Expired:
     """`too old resource version: 5 (100)`"""
     return Expired(f"too old resource version: {requested} ({oldest})")

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 
+from kube.api import errors
 from kube.api.core import Node, Pod, Service
 from kube.api.discovery import EndpointSlice
 from kube.api.meta import ObjectMeta, OwnerReference
+from kube.client.events import EventRecorder
 from kube.client.informer import Informers
 from kube.client.rest import Client
 from kube.controller_manager import slice_writer
@@ -32,12 +34,14 @@ class EndpointSliceController(Controller):
         self,
         client: Client,
         informers: Informers,
+        recorder: EventRecorder,
         *,
         workers: int = 5,
         batch_period: float = BATCH_PERIOD,
         most: int = MOST,
     ) -> None:
         super().__init__("endpointslice", workers)
+        self._recorder = recorder
         self._batch_period, self._most = batch_period, most
         self._pods, self._services, self._nodes = informers.of(Pod), informers.of(Service), informers.of(Node)
         slices = slice_writer.watch(informers)
@@ -72,7 +76,15 @@ class EndpointSliceController(Controller):
         )
         since = self._times.of(service, pods)
         todo = plan(owner, metadata, self._writer.existing(key), wanted, most=self._most)
-        if await self._writer.carry_out(key, todo, since):
+        try:
+            written = await self._writer.carry_out(key, todo, since)
+        except errors.ApiError as why:
+            # Of what the cache does not show yet nobody need be told.
+            if not isinstance(why, errors.Conflict | errors.AlreadyExists | errors.NotFound):
+                message = f"Error updating Endpoint Slices for Service {key}: {why}"
+                self._recorder.event(service, "Warning", "FailedToUpdateEndpointSlices", message)
+            raise
+        if written:
             self._quiet_until[key] = asyncio.get_running_loop().time() + self._batch_period
         return None
 

@@ -102,13 +102,13 @@ class EndpointsController(Controller):
             else:
                 await self._client.update(wanted)
         except errors.ApiError as why:
-            if current is None and isinstance(why, errors.Forbidden):
+            if current is None and errors.namespace_is_ending(why):
                 # The namespace is being deleted: nothing is lost, and trying again helps nobody.
                 log.debug("not written", extra={"service": service.key, "reason": why})
                 return
             if not isinstance(why, errors.Conflict | errors.AlreadyExists | errors.NotFound):
-                verb = "create" if current is None else "update"
-                message = f"Failed to {verb} endpoint {service.key}: {why}"
+                verb, what = ("create", "endpoint for service") if current is None else ("update", "endpoint")
+                message = f"Failed to {verb} {what} {service.key}: {why}"
                 self._recorder.event(wanted, "Warning", f"FailedTo{verb.capitalize()}Endpoint", message)
             # A conflict is our own last write that the cache does not show yet: compare again when it does.
             raise

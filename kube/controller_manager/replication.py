@@ -207,7 +207,7 @@ class ReplicationManager(Controller):
         while count > 0:
             failed = await _all(lambda: self._create_one(rc), min(batch, count))
             if failed is not None:
-                return None if _namespace_is_ending(failed) else failed
+                return None if errors.namespace_is_ending(failed) else failed
             count -= batch
             batch *= 2
         return None
@@ -219,7 +219,7 @@ class ReplicationManager(Controller):
             await self._create_surely(rc, pod)
         except errors.ApiError as why:
             self.expectations.creation_observed(rc.key, pod.key)
-            if not _namespace_is_ending(why):
+            if not errors.namespace_is_ending(why):
                 self._recorder.event(rc, "Warning", "FailedCreate", f"Error creating: {why}")
             raise
         self._recorder.event(rc, "Normal", "SuccessfulCreate", f"Created pod: {pod.name}")
@@ -309,9 +309,3 @@ async def _all(make: Callable[[], Awaitable[None]], count: int) -> errors.ApiErr
         if not isinstance(failure, errors.ApiError):
             raise failure
     return failures[0] if failures and isinstance(failures[0], errors.ApiError) else None
-
-
-def _namespace_is_ending(why: errors.ApiError) -> bool:
-    """Nothing can be created in a namespace that is being deleted, and nothing needs to be."""
-    causes = why.details.get("causes") or []
-    return any(cause.get("reason") == "NamespaceTerminating" for cause in causes)

@@ -96,6 +96,7 @@ def build(options: Options, client: Client, informers: Informers) -> tuple[list[
         "endpointslice": lambda: EndpointSliceController(
             client,
             informers,
+            recorder("endpoint-slice-controller"),
             workers=options.concurrent_service_endpoint_syncs,
             batch_period=options.endpoint_updates_batch_period,
             most=options.max_endpoints_per_slice,

@@ -87,8 +87,10 @@ class SliceWriter:
         for each in todo.create:
             try:
                 self._note(written, await self._client.create(each))
-            except errors.Forbidden as why:
-                # The namespace is being deleted: nothing is lost, and trying again helps nobody.
+            except errors.ApiError as why:
+                if not errors.namespace_is_ending(why):
+                    raise
+                # Nothing is lost, and trying again helps nobody.
                 log.debug("not written", extra={"service": key, "reason": why})
         for each in todo.delete:
             written[each.key] = 0

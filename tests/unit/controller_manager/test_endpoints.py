@@ -7,8 +7,10 @@ import random
 
 import pytest
 
+from kube.api import errors
 from kube.api.core import EndpointAddress, Endpoints, EndpointSubset, Pod, Service
-from kube.api.meta import ObjectMeta
+from kube.api.discovery import EndpointSlice
+from kube.api.meta import Object, ObjectMeta
 from kube.client.source import EtcdSources
 from kube.controller_manager.endpoints import LEADER
 from kube.controller_manager.options import Options
@@ -17,7 +19,7 @@ from tests.lagging import LaggingSources, LateSources
 from tests.memory_api import MemoryApi
 from tests.memory_node import MemoryNode
 from tests.objects import pod, service
-from tests.unit.controller_manager.conftest import controllers, until
+from tests.unit.controller_manager.conftest import controllers, events, until
 
 pytestmark = pytest.mark.looptime
 
@@ -161,6 +163,36 @@ async def test_endpoints_that_somebody_changed_or_removed_are_put_right(api: Mem
         await api.delete(Endpoints, "web", "default")
         await asyncio.sleep(1)
         assert await ready(api) == ["10.0.0.1"]
+
+
+@pytest.mark.parametrize("ending", [False, True], ids=["by a quota", "by a namespace that ends"])
+async def test_what_is_refused_is_told_and_tried_again_unless_the_namespace_ends(api: MemoryApi, ending: bool) -> None:
+    tries: list[str] = []
+
+    def refused(verb: str, model: type[Object], key: str) -> Exception | None:
+        if model not in (Endpoints, EndpointSlice):
+            return None
+        tries.append(model.kind)
+        error = errors.forbidden("endpoints", "web", "exceeded quota")
+        error.details["causes"] = [{"reason": "NamespaceTerminating"}] if ending else []
+        return error
+
+    api.fail_before = refused
+    await api.create(service())
+    async with controllers(api, ENDPOINT, "endpointslice"):
+        await asyncio.sleep(5)
+        assert sorted(tries) == ["EndpointSlice", "Endpoints"] or not ending
+        why = 'endpoints "web" is forbidden: exceeded quota'
+        assert await events(api, "FailedToCreateEndpoint") == (
+            [] if ending else [f"Failed to create endpoint for service default/web: {why}"]
+        )
+        assert await events(api, "FailedToUpdateEndpointSlices") == (
+            [] if ending else [f"Error updating Endpoint Slices for Service default/web: {why}"]
+        )
+        api.fail_before = lambda verb, model, key: None
+        await asyncio.sleep(60)
+        assert await ready(api) == (None if ending else [])
+        assert len((await api.list(EndpointSlice)).items) == (0 if ending else 1)
 
 
 @pytest.mark.parametrize("seed", range(8))
