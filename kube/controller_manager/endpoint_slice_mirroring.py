@@ -6,6 +6,8 @@ that say so (label `endpointslice.kubernetes.io/skip-mirror: "true"`), election 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from kube.api import errors
 from kube.api.core import Endpoints, Service
 from kube.api.discovery import EndpointSlice
@@ -17,8 +19,10 @@ from kube.controller_manager.controller import Controller
 from kube.controller_manager.endpoints import LEADER
 from kube.controller_manager.slice_writer import SliceWriter
 from kube.controller_manager.slices import MANAGED_BY, MIRRORING, SERVICE_NAME, SlicePlan, of_subsets, plan
+from kube.controller_manager.trigger_times import ANNOTATION
 
 SKIP = "endpointslice.kubernetes.io/skip-mirror"
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 MOST = 1000
 """Endpoints in a mirrored slice, as upstream's --mirroring-max-endpoints-per-subset."""
 
@@ -48,9 +52,13 @@ class EndpointSliceMirroringController(Controller):
                 controller=True, blockOwnerDeletion=True,
             )  # fmt: skip
             labels = {**endpoints.metadata.labels, SERVICE_NAME: endpoints.name, MANAGED_BY: MIRRORING}
-            metadata = ObjectMeta(generateName=f"{endpoints.name}-", namespace=endpoints.namespace, labels=labels)
+            metadata = ObjectMeta(
+                generateName=f"{endpoints.name}-", namespace=endpoints.namespace, labels=labels,
+                annotations=mirrored_annotations(endpoints),
+            )  # fmt: skip
             wanted = of_subsets(endpoints.subsets)
             todo = plan(owner, metadata, existing, wanted, most=MOST) if wanted else SlicePlan(delete=existing)
+            annotate(todo, existing, metadata.annotations)
         try:
             await self._writer.carry_out(key, todo, None)
         except errors.NotFound:
@@ -76,3 +84,19 @@ def mirrored(endpoints: Endpoints, service: Service) -> bool:
         and LEADER not in endpoints.metadata.annotations
         and endpoints.metadata.deletionTimestamp is None
     )
+
+
+def mirrored_annotations(endpoints: Endpoints) -> dict[str, str]:
+    """The annotations of mirrored slices: those of the Endpoints, but for what is said of these alone."""
+    own = (ANNOTATION, LAST_APPLIED)
+    return {key: value for key, value in endpoints.metadata.annotations.items() if key not in own}
+
+
+def annotate(todo: SlicePlan, existing: Iterable[EndpointSlice], wanted: dict[str, str]) -> None:
+    """Have a plan give the slices that stay these annotations, too."""
+    planned = {each.name for each in (*todo.update, *todo.delete)}
+    todo.update.extend(
+        each.clone() for each in existing if each.name not in planned and each.metadata.annotations != wanted
+    )
+    for each in todo.update:
+        each.metadata.annotations = dict(wanted)

@@ -52,9 +52,7 @@ class SliceWriter:
 
     def wait(self, key: str) -> float:
         """Seconds for which the cache is not to be believed; each change of a slice is a reason to ask again."""
-        written = self._written.get(key)
-        if not written:
-            return 0.0
+        written = self._written.get(key, {})
         for slice_key, version in [*written.items()]:
             seen = self._slices.get(slice_key)
             if (
@@ -63,7 +61,7 @@ class SliceWriter:
                 else seen is not None and revision_of(seen.metadata.resourceVersion) >= version
             ):
                 del written[slice_key]
-        left = self._patience[key] - _clock()
+        left = self._patience.get(key, 0.0) - _clock()
         if not written or left <= 0:
             self.forget(key)
             return 0.0
@@ -76,6 +74,8 @@ class SliceWriter:
 
     async def carry_out(self, key: str, todo: SlicePlan, since: datetime | None) -> bool:
         """Write what is planned, stamped with the moment of the change; whether there was something to write."""
+        if not (todo.create or todo.update or todo.delete):
+            return False
         written = self._written.setdefault(key, {})
         self._patience[key] = _clock() + PATIENCE
         for each in (*todo.create, *todo.update):
@@ -98,11 +98,9 @@ class SliceWriter:
                 await self._client.delete(EndpointSlice, each.name, each.namespace, uid=each.metadata.uid)
             except errors.NotFound:
                 log.debug("gone already", extra={"slice": each.key})
-        if todo.create or todo.update or todo.delete:
-            counts = {"added": len(todo.create), "changed": len(todo.update), "removed": len(todo.delete)}
-            log.info("endpoint slices written", extra={"service": key, **counts})
-            return True
-        return False
+        counts = {"added": len(todo.create), "changed": len(todo.update), "removed": len(todo.delete)}
+        log.info("endpoint slices written", extra={"service": key, **counts})
+        return True
 
     @staticmethod
     def _note(written: dict[str, int], made: EndpointSlice) -> None:

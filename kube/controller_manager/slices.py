@@ -2,7 +2,8 @@
 
 As upstream's endpointslice reconciler: endpoints that offer the same ports stand together, at most a hundred in a
 slice, and whatever is there already stays where it is: a change of one pod is a write of one slice. What is new goes
-into slices that are written anyhow, then into others with room, then into new ones.
+into slices that are written anyhow, then all of the rest into one that has room for it, then into new ones; and what
+would be created is made of what would be deleted.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def of_service(service: Service, pods: Iterable[Pod], zones: Mapping[str, str]) 
     """The endpoints of a service. `pods`: those that it selects; `zones`: of the nodes that have one.
 
     Other than in Endpoints, a pod that is being deleted stays as long as it runs, and says so: it may finish what it
-    has begun.
+    has begun. And one that has none of the ports is there, in a slice without ports.
     """
     groups: dict[Group, list[Endpoint]] = {}
     for pod in sorted(pods, key=lambda pod: pod.key):
@@ -56,8 +57,6 @@ def of_service(service: Service, pods: Iterable[Pod], zones: Mapping[str, str]) 
                 if (number := target_port(pod, port)) is not None
             )
         )
-        if service.spec.ports and not ports:
-            continue
         groups.setdefault((_family(pod.status.podIP), ports), []).append(_endpoint(service, pod, zones))
     return groups
 
@@ -119,6 +118,7 @@ def plan(
             spare.remove(empty)
             _keep(owner, metadata, empty, empty.endpoints, result)
     result.delete.extend(spare)
+    _recycle(owner, result)
     return result
 
 
@@ -137,27 +137,55 @@ def _plan_group(
         # What stands twice (a create whose answer was lost) stays where it stands first.
         kept = [found for e in each.endpoints if (found := missing.pop(_identity(e), None)) is not None]
         contents.append((each, kept))
-    # First into those that are written anyhow, then into the fullest that has room: as few writes as may be.
-    order = sorted(contents, key=lambda item: (item[1] == item[0].endpoints, -len(item[1])))
     rest = list(missing.values())
-    for each, kept in order:
-        if not kept and not rest:
-            result.delete.append(each)
-            continue
-        if len(kept) < most and rest:
-            room = most - len(kept)
-            kept += rest[:room]
-            del rest[:room]
-        _keep(owner, metadata, each, kept, result)
+    changed: list[list[Endpoint]] = []
+    others: list[list[Endpoint]] = []
+    for each, kept in contents:
+        same = kept == each.endpoints and each.metadata.labels == metadata.labels
+        (others if same else changed).append(kept)
+    # First into those that are written anyhow, the fullest before the others.
+    for kept in sorted(changed, key=len, reverse=True):
+        room = max(0, most - len(kept))
+        kept += rest[:room]
+        del rest[:room]
     while rest:
-        result.create.append(_new(owner, metadata, group, rest[:most]))
-        del rest[:most]
+        fullest = max((kept for kept in others if len(kept) + len(rest) <= most), key=len, default=None)
+        if fullest is None:
+            result.create.append(_new(owner, metadata, group, rest[:most]))
+            del rest[:most]
+        else:
+            fullest += rest
+            rest = []
+    for each, kept in contents:
+        if kept:
+            _keep(owner, metadata, each, kept, result)
+        else:
+            result.delete.append(each)
+
+
+def _recycle(owner: OwnerReference, result: SlicePlan) -> None:
+    """Make the slices that are to be created of those that are to be deleted: one write instead of two. Not of those of
+    an earlier object of the owner's name, which the garbage collector is about to delete.
+    """
+    for gone in [*result.delete]:
+        made = next((each for each in result.create if each.addressType == gone.addressType), None)
+        if made is None or not _owned(gone, owner):
+            continue
+        changed = gone.clone()
+        changed.endpoints, changed.ports, changed.metadata.labels = made.endpoints, made.ports, made.metadata.labels
+        result.update.append(changed)
+        result.create.remove(made)
+        result.delete.remove(gone)
+
+
+def _owned(each: EndpointSlice, owner: OwnerReference) -> bool:
+    return any(reference.uid == owner.uid for reference in each.metadata.ownerReferences)
 
 
 def _keep(
     owner: OwnerReference, metadata: ObjectMeta, old: EndpointSlice, endpoints: list[Endpoint], result: SlicePlan
 ) -> None:
-    owned = any(each.uid == owner.uid for each in old.metadata.ownerReferences)
+    owned = _owned(old, owner)
     if endpoints == old.endpoints and old.metadata.labels == metadata.labels and owned:
         return
     changed = old.clone()

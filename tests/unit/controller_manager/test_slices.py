@@ -24,8 +24,9 @@ from kube.api.core import (
 from kube.api.discovery import EndpointSlice
 from kube.api.meta import ObjectMeta, OwnerReference
 from kube.client.source import EtcdSources
+from kube.controller_manager.endpoint_slice_mirroring import LAST_APPLIED
 from kube.controller_manager.options import Options
-from kube.controller_manager.slices import MANAGED_BY, SERVICE_NAME, SlicePlan, of_service, plan
+from kube.controller_manager.slices import MANAGED_BY, SERVICE_NAME, SlicePlan, of_service, of_subsets, plan
 from kube.controller_manager.trigger_times import ANNOTATION
 from tests.lagging import LaggingSources
 from tests.memory_api import MemoryApi
@@ -89,6 +90,42 @@ def test_one_pod_more_or_less_is_one_slice_written() -> None:
     assert len(swapped.update) == 1, "what is new goes where something went"
 
 
+def test_slices_that_go_become_those_that_come() -> None:
+    """Upstream's finalize: "If there are slices to create and delete, change the creates to updates of the slices that
+    would otherwise be deleted." """
+    empty = carried_out([], plan(OWNER, META, [], {}))
+    first = plan(OWNER, META, empty, of_service(service(), pods({1}), {}))
+    assert (len(first.create), [each.name for each in first.update], first.delete) == (0, [empty[0].name], [])
+    full = carried_out(empty, first)
+    assert [port.port for port in full[0].ports] == [80]
+    last = plan(OWNER, META, full, {})
+    assert (len(last.create), [each.name for each in last.update], last.delete) == (0, [empty[0].name], [])
+    assert (last.update[0].endpoints, last.update[0].ports) == ([], [])
+    six = plan(
+        OWNER,
+        META,
+        full,
+        {("IPv6", ()): of_subsets([EndpointSubset(addresses=[EndpointAddress(ip="::1")])])["IPv6", ()]},
+    )
+    assert (len(six.create), six.update, len(six.delete)) == (1, [], 1), "the type of addresses cannot be changed"
+    strange = full[0].clone()
+    strange.metadata.ownerReferences = []
+    other = plan(OWNER, META, [strange], {})
+    assert (len(other.create), other.update, len(other.delete)) == (1, [], 1), "it is another service's"
+
+
+def test_what_does_not_fit_into_one_slice_is_a_new_one() -> None:
+    """Upstream: "we try to fit the endpoints in a single existing slice. If there are no slices with that capacity, we
+    create new slices for the endpoints." """
+    slices = carried_out([], plan(OWNER, META, [], of_service(service(), pods(set(range(95))), {})))
+    wanted = of_service(service(), pods(set(range(105))), {})
+    more = plan(OWNER, META, slices, wanted)
+    assert ([len(each.endpoints) for each in more.create], more.update) == ([10], [])
+    slices = carried_out(slices, more)
+    fitting = plan(OWNER, META, slices, of_service(service(), pods(set(range(110))), {}))
+    assert (fitting.create, [len(each.endpoints) for each in fitting.update]) == ([], [100])
+
+
 def test_a_slice_that_was_made_twice_goes() -> None:
     wanted = of_service(service(), pods({1, 2}), {})
     twins = [carried_out([], plan(OWNER, META, [], wanted))[0] for _ in "ab"]
@@ -123,7 +160,7 @@ def test_pods_that_offer_different_ports_stand_apart() -> None:
     groups = of_service(
         named, [offering("a", "10.0.0.1", 80), offering("b", "10.0.0.2", 8080), web("c", "1.1.1.1")], {}
     )
-    assert {ports[0][2]: len(found) for (_, ports), found in groups.items()} == {80: 1, 8080: 1}
+    assert {ports and ports[0][2]: len(found) for (_, ports), found in groups.items()} == {80: 1, 8080: 1, (): 1}
 
 
 # The controllers
@@ -226,7 +263,9 @@ async def test_hand_made_endpoints_are_mirrored_and_go_with_them(api: MemoryApi)
         notReadyAddresses=[EndpointAddress(ip="10.9.0.2")],
         ports=[EndpointPort(name="sql", port=5432, protocol="TCP")],
     )
-    await api.create(Endpoints(metadata=ObjectMeta(name="db", namespace="default"), subsets=[subset]))
+    annotations = {"by": "hand", ANNOTATION: "2026-06-01T12:00:00Z", LAST_APPLIED: "{}"}
+    made = ObjectMeta(name="db", namespace="default", labels={"tier": "back"}, annotations=annotations)
+    await api.create(Endpoints(metadata=made, subsets=[subset]))
     skipped = ObjectMeta(name="not", namespace="default", labels={"endpointslice.kubernetes.io/skip-mirror": "true"})
     await api.create(Endpoints(metadata=skipped, subsets=[subset]))
     await api.create(service("not", selector={}))
@@ -238,6 +277,11 @@ async def test_hand_made_endpoints_are_mirrored_and_go_with_them(api: MemoryApi)
             "IPv6": [True],
         }
         assert {s.metadata.labels[MANAGED_BY] for s in found.values()} == {"endpointslicemirroring-controller.k8s.io"}
+        assert {s.metadata.labels["tier"] for s in found.values()} == {"back"}
+        assert [s.metadata.annotations for s in found.values()] == [{"by": "hand"}] * 2
+        await api.patch(Endpoints, "db", "default", {"metadata": {"annotations": {"by": None, "for": "us"}}})
+        await asyncio.sleep(1)
+        assert [s.metadata.annotations for s in await slices(api)] == [{"for": "us"}] * 2
         changed = await api.get(Endpoints, "db", "default")
         changed.subsets[0].addresses = []
         changed.subsets[0].notReadyAddresses = [EndpointAddress(ip="10.9.0.9")]
@@ -247,3 +291,16 @@ async def test_hand_made_endpoints_are_mirrored_and_go_with_them(api: MemoryApi)
         await api.delete(Service, "db", "default")
         await asyncio.sleep(1)
         assert await slices(api) == []
+
+
+@pytest.mark.looptime
+async def test_nothing_is_remembered_of_services_that_are_gone(api: MemoryApi) -> None:
+    async with controllers(api, SLICE, MIRROR) as running:
+        for name in "abc":
+            await api.create(service(name, selector={} if name == "a" else None))
+        await asyncio.sleep(10)
+        for name in "abc":
+            await api.delete(Service, name, "default")
+        await asyncio.sleep(10)
+        for each in running.values():
+            assert each._writer._written == each._writer._patience == {}  # type: ignore[attr-defined]
