@@ -35,16 +35,18 @@ def labels(service: Service) -> dict[str, str]:
 def target_port(pod: Pod, port: ServicePort) -> int | None:
     """The port of this pod that a port of the service leads to; None if the pod has no port of that name.
 
-    A name is looked up among the pod's container ports of the same protocol; 0 means the service's own port.
+    A name is looked up among the ports of the same protocol of the pod's containers, and of its sidecars after them; 0
+    means the service's own port.
     """
     if isinstance(port.targetPort, int):
         return port.targetPort or port.port
     if not port.targetPort:
         return port.port
+    sidecars = [container for container in pod.spec.initContainers if container.restartPolicy == "Always"]
     return next(
         (
             found.containerPort
-            for container in pod.spec.containers
+            for container in (*pod.spec.containers, *sidecars)
             for found in container.ports
             if found.name == port.targetPort and (found.protocol or "TCP") == (port.protocol or "TCP")
         ),

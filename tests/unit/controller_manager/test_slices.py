@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kube.api.core import (
+    Container,
     ContainerPort,
     EndpointAddress,
     EndpointPort,
@@ -161,6 +163,22 @@ def test_pods_that_offer_different_ports_stand_apart() -> None:
         named, [offering("a", "10.0.0.1", 80), offering("b", "10.0.0.2", 8080), web("c", "1.1.1.1")], {}
     )
     assert {ports and ports[0][2]: len(found) for (_, ports), found in groups.items()} == {80: 1, 8080: 1, (): 1}
+
+
+def test_a_named_port_may_be_that_of_a_sidecar() -> None:
+    """Upstream's FindPort: containers first, then init containers that are restarted always."""
+    named = service(ports=[ServicePort(name="http", port=80, targetPort="http", protocol="TCP")])
+    port = [ContainerPort(name="http", containerPort=8080)]
+    init, sidecar = (container(ports=port, name=name) for name in ("init", "sidecar"))
+    sidecar.restartPolicy = "Always"
+
+    def numbers(*containers: Container, first: Sequence[Container] = ()) -> list[int | None]:
+        spec = PodSpec(containers=list(containers), initContainers=list(first))
+        return [port[2] for _, ports in of_service(named, [web("a", "1.1.1.1", spec=spec)], {}) for port in ports]
+
+    assert numbers(container(), first=[sidecar]) == [8080]
+    assert numbers(container(), first=[init]) == []
+    assert numbers(container(ports=[ContainerPort(name="http", containerPort=80)]), first=[sidecar]) == [80]
 
 
 # The controllers
