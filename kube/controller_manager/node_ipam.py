@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 
 from kube.api import errors
-from kube.api.core import Node, ObjectReference
+from kube.api.core import Node
 from kube.client.events import EventRecorder
 from kube.client.informer import Informers
 from kube.client.rest import Client
@@ -68,10 +68,8 @@ class NodeIpamController(Controller):
             cidr = self._free()
             if cidr is None:
                 log.warning("no range is left for a node", extra={"node": key, "cluster": str(self._cluster)})
-                # Upstream names a node in events by its name in place of its uid.
-                reference = ObjectReference(kind="Node", name=key, uid=key)
                 message = f"Node {key} status is now: CIDRNotAvailable"
-                self._recorder.event(reference, "Normal", "CIDRNotAvailable", message)
+                self._recorder.event(node, "Normal", "CIDRNotAvailable", message)
                 return RETRY
             # Before it is written: whatever becomes of the request, nobody else may get it.
             given = self._given[key] = _Given(node.metadata.uid, str(cidr))

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kube.api import errors
-from kube.api.core import Node
+from kube.api.core import Event, Node
 from kube.api.meta import Object
 from kube.client.source import EtcdSources
 from kube.controller_manager.node_ipam import lowest_free
@@ -106,6 +106,9 @@ async def test_a_node_for_which_nothing_is_left_is_told_and_gets_the_range_of_on
         await until(told)
         without = next(name for name, cidr in (await given_ranges(api)).items() if not cidr)
         assert await events(api, "CIDRNotAvailable") == [f"Node {without} status is now: CIDRNotAvailable"]
+        about = next(e for e in (await api.list(Event)).items if e.reason == "CIDRNotAvailable").involvedObject
+        uid = (await api.get(Node, without)).metadata.uid
+        assert (about.apiVersion, about.kind, about.name, about.uid) == ("v1", "Node", without, uid)
         await api.delete(Node, next(name for name in ("a", "b", "c") if name != without))
         await until(lambda: _all_have(api))
 
