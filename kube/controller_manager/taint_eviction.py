@@ -18,7 +18,6 @@ from kube.client.informer import Informers
 from kube.client.rest import Client
 from kube.controller_manager.controller import Controller
 from kube.controller_manager.indexes import BY_NODE
-from kube.controller_manager.pod import ended
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +41,7 @@ class TaintEvictionController(Controller):
     async def reconcile(self, key: str) -> float | None:
         pod = self._pods.get(key)
         node = self._nodes.get(pod.spec.nodeName) if pod is not None and pod.spec.nodeName else None
-        if pod is None or node is None or pod.metadata.deletionTimestamp is not None or ended(pod):
+        if pod is None or node is None or pod.metadata.deletionTimestamp is not None:
             self._since.pop(key, None)
             return None
         taints = [taint for taint in node.spec.taints if taint.effect == "NoExecute"]
@@ -86,7 +85,13 @@ class TaintEvictionController(Controller):
     # What wakes it
 
     def _node_changed(self, old: Node | None, new: Node | None) -> None:
-        if new is None or (old is not None and old.spec.taints == new.spec.taints):
+        if new is None:
+            # One of its name may come, and be tainted, before their time is up: it is not theirs to be counted on.
+            assert old is not None
+            for pod in self._pods.indexed(BY_NODE, old.name):
+                self._since.pop(pod.key, None)
+            return
+        if old is not None and old.spec.taints == new.spec.taints:
             return
         if old is None and not new.spec.taints:
             return

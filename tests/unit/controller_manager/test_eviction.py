@@ -113,6 +113,38 @@ async def test_a_node_that_comes_back_in_time_keeps_its_pods(api: MemoryApi) -> 
 
 
 @pytest.mark.looptime
+async def test_a_node_that_was_removed_and_made_anew_gives_its_pods_their_time_anew(api: MemoryApi) -> None:
+    taint = Taint(key=UNREACHABLE, effect="NoExecute")
+    await api.create(node("n", taints=[taint]))
+    await api.create(on("p", "n", *FIVE_MINUTES))
+    async with controllers(api, EVICTION):
+        await asyncio.sleep(200)
+        await api.delete(Node, "n")
+        await asyncio.sleep(1)
+        await api.create(node("n"))
+        await asyncio.sleep(60)
+        await api.patch(Node, "n", "", {"spec": {"taints": [taint.to_dict()]}})
+        await asyncio.sleep(290)
+        assert await living(api) == {"p"}
+        await asyncio.sleep(20)
+        assert await living(api) == set()
+
+
+@pytest.mark.looptime
+async def test_pods_that_have_ended_leave_too(api: MemoryApi) -> None:
+    """Upstream's taint manager does not look at the phase of a pod."""
+    await api.create(node("n", taints=[Taint(key=UNREACHABLE, effect="NoExecute")]))
+    ended = on("p", "n", *FIVE_MINUTES)
+    ended.status.phase = "Succeeded"
+    await api.create(ended)
+    async with controllers(api, EVICTION):
+        await asyncio.sleep(290)
+        assert await living(api) == {"p"}
+        await asyncio.sleep(20)
+        assert await living(api) == set()
+
+
+@pytest.mark.looptime
 async def test_nodes_are_given_up_one_every_ten_seconds(api: MemoryApi) -> None:
     for number in range(20):
         await api.create(node(f"n{number:02}"))
