@@ -18,7 +18,7 @@ from datetime import datetime
 
 from kube.api import errors
 from kube.api.coordination import Lease
-from kube.api.core import Node, NodeCondition, Pod, Taint
+from kube.api.core import Node, NodeCondition, ObjectReference, Pod, Taint
 from kube.api.meta import now
 from kube.client.events import EventRecorder
 from kube.client.informer import Informers
@@ -27,6 +27,7 @@ from kube.controller_manager.controller import Controller
 from kube.controller_manager.indexes import BY_NODE
 from kube.controller_manager.node_taints import (
     EVICTING,
+    EXCLUDED,
     Rates,
     ZoneState,
     evicting,
@@ -61,7 +62,7 @@ class _Zone:
     """The nodes of a failure domain, and how fast they may be given up."""
 
     nodes: dict[str, bool]
-    """Whether each is ready."""
+    """Whether each is ready, of those that count."""
     free_at: float = 0.0
     """When the next may be tainted with NoExecute, by the event loop's clock."""
     state: ZoneState = ZoneState.NORMAL
@@ -92,6 +93,8 @@ class NodeLifecycleController(Controller):
         self._all_dark = False
         self._seen: dict[str, _Seen] = {}
         self._due: dict[str, float] = {}
+        self._known: dict[str, str] = {}
+        """The nodes of which it was said that they have come: their UIDs."""
         self._nodes, self._leases, self._pods = informers.of(Node), informers.of(Lease), informers.of(Pod)
         self._nodes.on_change(self._node_changed)
         self._leases.on_change(self._lease_changed)
@@ -108,6 +111,7 @@ class NodeLifecycleController(Controller):
             self._seen.pop(old.name, None)
             self._due.pop(old.name, None)
             self._count(old.name, None)
+            self.queue.add(old.name)
             return
         self._see(new)
         self._count(new.name, new)
@@ -132,14 +136,15 @@ class NodeLifecycleController(Controller):
     def _count(self, name: str, node: Node | None) -> None:
         """Keep the zones; when the state of one changes, all that waits for their rates is looked at again."""
         before, after = self._zone_of.pop(name, None), zone_of(node) if node is not None else None
-        if before is not None and before != after:
-            self._zones[before].nodes.pop(name, None)
+        was = self._zones[before].nodes.pop(name, None) if before is not None else None
+        is_ready = None
         if node is not None and after is not None:
             self._zone_of[name] = after
             zone = self._zones.setdefault(after, _Zone({}))
-            if zone.nodes.get(name) == (_status(node) == "True"):
-                return
-            zone.nodes[name] = _status(node) == "True"
+            if EXCLUDED not in node.metadata.labels:
+                is_ready = zone.nodes[name] = _status(node) == "True"
+        if (before, was) == (after, is_ready):
+            return
         states = {}
         for key, zone in self._zones.items():
             well = sum(zone.nodes.values())
@@ -168,11 +173,33 @@ class NodeLifecycleController(Controller):
 
     async def reconcile(self, key: str) -> float | None:
         node = self._nodes.get(key)
+        self._tell(key, node)
         if node is None:
             return None
-        taint_wait = await self._keep_taints(node)
-        wait = await self._watch_over(key, node)
+        failed, taint_wait = None, None
+        try:
+            taint_wait = await self._keep_taints(node)
+        except errors.ApiError as why:
+            failed = why  # a node whose taints cannot be written may be silent all the same
+        node = self._nodes.get(key)
+        wait = await self._watch_over(key, node) if node is not None else None
+        if failed is not None:
+            raise failed
         return min((each for each in (wait, taint_wait) if each is not None), default=None)
+
+    def _tell(self, name: str, node: Node | None) -> None:
+        """Say of a node that it has come or gone; whoever leads next says again of all that they have come."""
+        uid = node.metadata.uid if node is not None else ""
+        known = self._known.pop(name, "")
+        if uid:
+            self._known[name] = uid
+        if known and known != uid:
+            reference = ObjectReference(kind=Node.kind, apiVersion=Node.apiVersion, name=name, uid=known)
+            message = f"Node {name} event: Removing Node {name} from Controller"
+            self._recorder.event(reference, "Normal", "RemovingNode", message)
+        if node is not None and known != uid:
+            message = f"Node {name} event: Registered Node {name} in Controller"
+            self._recorder.event(node, "Normal", "RegisteredNode", message)
 
     async def _watch_over(self, key: str, node: Node) -> float | None:
         if _clock() - self._due.pop(key, _clock()) > self._monitor_period:
@@ -226,7 +253,7 @@ class NodeLifecycleController(Controller):
 
     async def _keep_taints(self, node: Node) -> float | None:
         """Give the node the taints that it is to have; returns seconds if it is too early for one."""
-        taints = with_no_schedule(node)
+        taints = with_no_schedule(node, now())
         wanted = "" if self._all_dark else EVICTING.get(_status(node), "")
         wait = None
         if wanted and not evicting(taints):

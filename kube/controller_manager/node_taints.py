@@ -29,6 +29,8 @@ EVICTING = {"False": NOT_READY, "Unknown": UNREACHABLE}
 """The NoExecute taint for a status of the Ready condition."""
 _OURS = {*BY_CONDITION.values(), UNSCHEDULABLE}
 
+EXCLUDED = "node.kubernetes.io/exclude-disruption"
+"""A label: the node does not count when a zone is judged."""
 ZONE, REGION = "topology.kubernetes.io/zone", "topology.kubernetes.io/region"
 UNHEALTHY_ZONE = 0.55
 LARGE_CLUSTER = 50
@@ -75,14 +77,14 @@ def zone_state(ready: int, not_ready: int, unhealthy: float = UNHEALTHY_ZONE) ->
     return ZoneState.NORMAL
 
 
-def with_no_schedule(node: Node) -> list[Taint]:
+def with_no_schedule(node: Node, moment: datetime) -> list[Taint]:
     """The node's taints, with the NoSchedule ones that its conditions ask for, and none that they do not."""
     asked = {BY_CONDITION[key] for c in node.status.conditions if (key := (c.type, c.status)) in BY_CONDITION}
     if node.spec.unschedulable:
         asked.add(UNSCHEDULABLE)
     kept = [t for t in node.spec.taints if t.effect != "NoSchedule" or t.key not in _OURS or t.key in asked]
     present = {taint.key for taint in kept if taint.effect == "NoSchedule"}
-    return kept + [Taint(key=key, effect="NoSchedule") for key in sorted(asked - present)]
+    return kept + [Taint(key=key, effect="NoSchedule", timeAdded=moment) for key in sorted(asked - present)]
 
 
 def evicting(taints: Iterable[Taint]) -> list[str]:

@@ -14,6 +14,7 @@ from kube.api.meta import Object
 from kube.api.tolerations import seconds_borne
 from kube.client.source import EtcdSources
 from kube.controller_manager.node_taints import (
+    EXCLUDED,
     NOT_READY,
     UNREACHABLE,
     Rates,
@@ -192,6 +193,18 @@ async def test_a_small_zone_that_is_mostly_ill_is_left_alone(api: MemoryApi) -> 
 
 
 @pytest.mark.looptime
+async def test_nodes_that_are_excluded_do_not_make_a_zone_ill(api: MemoryApi) -> None:
+    """Upstream: nodes with the label `node.kubernetes.io/exclude-disruption` are not looked at in disruption checks."""
+    for number in range(8):
+        await api.create(node(f"n{number}", labels={EXCLUDED: ""} if number > 4 else None))
+    beating = asyncio.ensure_future(keep_alive(api, "n0", "n1", "n2"))
+    async with controllers(api, NODES):
+        await asyncio.sleep(120)
+        assert await tainted(api) == 5, "two of five are silent, not five of eight"
+    beating.cancel()
+
+
+@pytest.mark.looptime
 async def test_a_node_that_says_it_is_not_ready_is_tainted_and_speaks_for_its_pods(api: MemoryApi) -> None:
     await api.create(node("well"))
     await api.create(node("ill", ready="False"))
@@ -209,6 +222,7 @@ async def test_cordoning_is_a_taint(api: MemoryApi) -> None:
     async with controllers(api, NODES):
         await asyncio.sleep(1)
         assert await taints(api, "n") == {"node.kubernetes.io/unschedulable:NoSchedule"}
+        assert all(taint.timeAdded for taint in (await api.get(Node, "n")).spec.taints)
         await api.patch(Node, "n", "", {"spec": {"unschedulable": None}})
         await asyncio.sleep(1)
         assert await taints(api, "n") == set()
@@ -217,7 +231,7 @@ async def test_cordoning_is_a_taint(api: MemoryApi) -> None:
 def test_taints_of_others_stay() -> None:
     mine = Taint(key="dedicated", value="db", effect="NoSchedule")
     full = node(taints=[mine, Taint(key=NOT_READY, effect="NoSchedule"), Taint(key=NOT_READY, effect="NoExecute")])
-    assert with_no_schedule(full) == [mine, full.spec.taints[2]]
+    assert with_no_schedule(full, NOON) == [mine, full.spec.taints[2]]
     assert with_no_execute(full.spec.taints, "", NOON) == full.spec.taints[:2]
     swapped = with_no_execute(full.spec.taints, UNREACHABLE, NOON)
     assert [(t.key, t.effect) for t in swapped[2:]] == [(UNREACHABLE, "NoExecute")]

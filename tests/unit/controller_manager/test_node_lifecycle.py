@@ -9,7 +9,7 @@ import pytest
 
 from kube.api import errors
 from kube.api.coordination import Lease, LeaseSpec
-from kube.api.core import Node, NodeCondition, Pod
+from kube.api.core import Event, Node, NodeCondition, Pod
 from kube.api.meta import Object, ObjectMeta
 from kube.controller_manager.node_lifecycle import LEASES, unknown
 from tests.memory_api import MemoryApi
@@ -145,6 +145,40 @@ async def test_a_write_that_fails_is_tried_again(api: MemoryApi) -> None:
     async with controllers(api, NODES):
         await asyncio.sleep(45)
         assert await status(api) == "Unknown"
+
+
+async def test_a_node_whose_taints_are_refused_is_watched_all_the_same(api: MemoryApi) -> None:
+    await api.create(node("n", unschedulable=True))
+
+    def refused(verb: str, model: type[Object], key: str) -> Exception | None:
+        return errors.Invalid("no taints here") if model is Node and verb == "update" else None
+
+    api.fail_before = refused
+    async with controllers(api, NODES):
+        await asyncio.sleep(45)
+        assert await status(api) == "Unknown"
+
+
+async def test_nodes_that_come_and_go_are_told(api: MemoryApi) -> None:
+    made = await api.create(node("n"))
+    async with controllers(api, NODES):
+        await asyncio.sleep(1)
+        await api.delete(Node, "n")
+        await asyncio.sleep(1)
+        again = await api.create(node("n"))
+        await asyncio.sleep(1)
+    registered, removing = (
+        "Node n event: Registered Node n in Controller",
+        "Node n event: Removing Node n from Controller",
+    )
+    told = [(e.involvedObject.uid, e.reason, e.message) for e in (await api.list(Event)).items]
+    assert sorted(told) == sorted(
+        [
+            (made.metadata.uid, "RegisteredNode", registered),
+            (made.metadata.uid, "RemovingNode", removing),
+            (again.metadata.uid, "RegisteredNode", registered),
+        ]
+    )
 
 
 def test_a_node_that_is_unknown_already_is_left_as_it_is() -> None:
