@@ -226,7 +226,8 @@ class ReplicationManager(Controller):
 
     async def _create_surely(self, rc: ReplicationController, pod: Pod) -> None:
         """Create, until the outcome is known. The name is ours: if it exists then, it was this request that made it."""
-        for pause in (*_RETRIES, None):
+
+        async def create() -> None:
             try:
                 await self._client.send(pod)
             except errors.AlreadyExists:
@@ -234,12 +235,8 @@ class ReplicationManager(Controller):
                 owner = there.metadata.controller()
                 if owner is None or owner.uid != rc.metadata.uid:
                     raise
-            except UNKNOWN_OUTCOME:
-                if pause is None:
-                    raise
-                await asyncio.sleep(pause)
-                continue
-            return
+
+        await _surely(create)
 
     async def _delete(self, rc: ReplicationController, pods: Sequence[Pod]) -> errors.ApiError | None:
         log.info("too many pods, deleting", extra={"rc": rc.key, "count": len(pods)})
@@ -249,7 +246,8 @@ class ReplicationManager(Controller):
 
     async def _delete_one(self, rc: ReplicationController, pod: Pod) -> None:
         try:
-            await self._client.delete(Pod, pod.name, pod.namespace, uid=pod.metadata.uid)
+            # Else another pod might be chosen, by what is known then, and both would be gone.
+            await _surely(lambda: self._client.delete(Pod, pod.name, pod.namespace, uid=pod.metadata.uid))
         except errors.NotFound:
             self.expectations.deletion_observed(rc.key, pod.key)
         except errors.Conflict as why:
@@ -299,6 +297,16 @@ def pod_from_template(rc: ReplicationController, suffix: Sequence[str]) -> Pod:
         ),
         spec=template.spec,
     )
+
+
+async def _surely(request: Callable[[], Awaitable[None]]) -> None:
+    """Make a request that may be made again, until its outcome is known. Raises what the last try raised."""
+    for pause in _RETRIES:
+        try:
+            return await request()
+        except UNKNOWN_OUTCOME:
+            await asyncio.sleep(pause)
+    return await request()
 
 
 async def _all(make: Callable[[], Awaitable[None]], count: int) -> errors.ApiError | None:

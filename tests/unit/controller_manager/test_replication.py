@@ -226,6 +226,34 @@ async def test_requests_whose_outcome_is_unknown_make_no_second_pod(api: MemoryA
     assert writes(api, "remove") == 0
 
 
+async def test_a_deletion_whose_outcome_is_unknown_is_asked_for_again_and_no_other_pod_goes(
+    api: MemoryApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While nobody answers, the cache learns something else, by which another pod would be the one to go."""
+    web = await api.create(rc("web", 2))
+    for name, ready in (("first", False), ("second", True)):
+        await api.create(pod(name, owner=web, labels={"app": "web"}, node="n", phase="Running", ready=ready))
+
+    delete = api.delete
+
+    async def lost(model: type[Object], name: str, namespace: str, *, uid: str) -> None:
+        await delete(model, name, namespace, uid=uid)
+        if asyncio.get_running_loop().time() - begun < 2.2:
+            raise errors.ServiceUnavailable("no answer")
+
+    monkeypatch.setattr(api, "delete", lost)
+    async with controllers(api, RC, sources=LateSources(EtcdSources(api.store), {Pod: 1.0})):
+        begun = asyncio.get_running_loop().time()
+        for name, now_ready in (("first", "True"), ("second", "False")):
+            changed = await api.get(Pod, name, "default")
+            changed.status.conditions[0].status = now_ready
+            await api.update(changed, "status")
+        await asyncio.sleep(1.9)
+        await scale(api, 1)
+        await asyncio.sleep(30)
+    assert [each.name for each in await living(api)] == ["second"]
+
+
 @pytest.mark.parametrize("seed", range(8))
 async def test_with_stale_caches_there_are_exactly_as_many_pods_as_wanted(api: MemoryApi, seed: int) -> None:
     """Informers late and cut at random, the number changed all the time: no pod too many, in the end just enough."""
