@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import cmp_to_key
+from math import log2
 
 from kube.api.core import (
     Pod,
@@ -69,7 +71,7 @@ def owner_reference(rc: ReplicationController) -> OwnerReference:
     )
 
 
-def plan(rc: ReplicationController, pods: Iterable[Pod]) -> Plan:
+def plan(rc: ReplicationController, pods: Iterable[Pod], now: datetime | None = None) -> Plan:
     """What makes the pods fit the controller. `pods`: at least all that it owns or could adopt, in its namespace.
 
     Pods that have ended or are being deleted do not count, and are neither adopted nor released. A controller that is
@@ -96,40 +98,94 @@ def plan(rc: ReplicationController, pods: Iterable[Pod]) -> Plan:
     if deleting:
         return Plan(claimed=claimed)
     excess = len(claimed) - wanted(rc)
-    surplus = deletion_order(claimed)[:excess] if excess > 0 else []
+    # Who is missed least does not matter when all are to go.
+    order = deletion_order(claimed, now) if 0 < excess < len(claimed) else claimed
+    surplus = order[: max(0, excess)]
     return Plan(max(0, -excess), surplus, adopt, release, claimed)
 
 
-def deletion_order(pods: Sequence[Pod]) -> list[Pod]:
+@dataclass(frozen=True, slots=True)
+class _Missed:
+    """What says how much a pod is missed."""
+
+    pod: Pod
+    rank: tuple[bool, int, bool, int, int]
+    """Assigned, phase, ready, deletion cost, those of its like on other nodes: the lower goes."""
+    ready_since: datetime | None
+    restarts: tuple[int, int]
+    """Of its containers and of its sidecars."""
+
+
+def deletion_order(pods: Sequence[Pod], now: datetime | None = None) -> list[Pod]:
     """The pods, those first that are missed least.
 
     1. Unassigned before assigned. 2. Pending before unknown before running. 3. Not ready before ready. 4. Lower
     pod-deletion-cost first. 5. Those that share their node with more of their like first. 6. Ready for a shorter time
     first. 7. More restarts first. 8. Younger first.
+
+    Times are compared by how long ago they are on a scale of powers of two, and within one by UID (upstream's
+    LogarithmicScaleDown): else those would always go that came last, and they may be all that one zone has. Without
+    `now` they are compared as they are.
     """
     together = Counter(pod.spec.nodeName for pod in pods if pod.spec.nodeName)
 
-    def missed(pod: Pod) -> tuple[object, ...]:
+    def missed(pod: Pod) -> _Missed:
         condition = ready_condition(pod)
         is_ready = ready(pod)
-        return (
-            bool(pod.spec.nodeName),
-            _PHASES.get(pod.status.phase, 0),
-            is_ready,
-            deletion_cost(pod),
-            -together[pod.spec.nodeName],
-            _age(condition.lastTransitionTime) if is_ready and condition else 0.0,
-            -max((status.restartCount for status in pod.status.containerStatuses), default=0),
-            _age(pod.metadata.creationTimestamp),
-            pod.name,
+        return _Missed(
+            pod,
+            (
+                bool(pod.spec.nodeName),
+                _PHASES.get(pod.status.phase, 0),
+                is_ready,
+                deletion_cost(pod),
+                -together[pod.spec.nodeName],
+            ),
+            condition.lastTransitionTime if is_ready and condition else None,
+            _restarts(pod),
         )
 
-    return sorted(pods, key=missed)
+    def compare(one: _Missed, other: _Missed) -> int:
+        if one.rank != other.rank:
+            return -1 if one.rank < other.rank else 1
+        if one.ready_since != other.ready_since:
+            return _compare_ages(one.ready_since, other.ready_since, now) or _compare_uids(one.pod, other.pod)
+        if one.restarts != other.restarts:
+            return -1 if one.restarts > other.restarts else 1
+        created = one.pod.metadata.creationTimestamp, other.pod.metadata.creationTimestamp
+        if created[0] != created[1]:
+            return _compare_ages(*created, now) or _compare_uids(one.pod, other.pod)
+        return -1 if one.pod.name < other.pod.name else 1
+
+    return [each.pod for each in sorted(map(missed, pods), key=cmp_to_key(compare))]
 
 
-def _age(moment: datetime | None) -> float:
-    """Grows with age; a moment that is not known counts as the youngest."""
-    return -moment.timestamp() if moment else float("-inf")
+def _restarts(pod: Pod) -> tuple[int, int]:
+    sidecars = {container.name for container in pod.spec.initContainers if container.restartPolicy == "Always"}
+    of_sidecars = (each.restartCount for each in pod.status.initContainerStatuses if each.name in sidecars)
+    return max((each.restartCount for each in pod.status.containerStatuses), default=0), max(of_sidecars, default=0)
+
+
+def _compare_ages(one: datetime | None, other: datetime | None, now: datetime | None) -> int:
+    """Below 0 if the one is younger, above if it is older, 0 if they are about as old as each other.
+
+    A moment that is not known counts as the youngest.
+    """
+    if one is None or other is None:
+        return -1 if one is None else 1
+    if now is None:
+        return -1 if one > other else 1
+    return _magnitude(now - one) - _magnitude(now - other)
+
+
+def _magnitude(age: timedelta) -> int:
+    """The power of two of an age in nanoseconds; -1 for what is yet to come."""
+    seconds = age.total_seconds()
+    return int(log2(seconds * 1e9)) if seconds > 0 else -1
+
+
+def _compare_uids(one: Pod, other: Pod) -> int:
+    return -1 if one.metadata.uid < other.metadata.uid else 1
 
 
 def deletion_cost(pod: Pod) -> int:

@@ -67,12 +67,12 @@ class ReplicationManager(Controller):
             return None
         self._look_again(rc)
         pods = self._candidates(rc)
-        todo = plan(rc, pods)
+        todo = plan(rc, pods, now())
         wait = self.expectations.wait(key)
         conditions, failed = rc.status.conditions, None
         if not wait:
             if gone := await self._claim(rc, todo):
-                todo = plan(rc, [pod for pod in pods if pod.key not in gone])
+                todo = plan(rc, [pod for pod in pods if pod.key not in gone], now())
             if self._controllers.get(key) is not rc:
                 # Claiming takes time, and what is wanted has changed meanwhile.
                 return 0.0

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kube.api.core import Pod, ReplicationController, ReplicationControllerCondition
+from kube.api.core import ContainerStatus, Pod, PodSpec, ReplicationController, ReplicationControllerCondition
 from kube.controller_manager import replicas
 from kube.controller_manager.pod import active, sharing_parts
 from kube.controller_manager.replicas import Failure, Plan, deletion_order, plan
-from tests.objects import NOON, ago, pod, rc
+from tests.objects import NOON, ago, container, pod, rc
 
 WEB = rc("web", 2)
 OTHER = rc("other", 1, labels={"app": "web"})
@@ -105,6 +105,37 @@ def test_deletion_order(first: dict[str, object], second: dict[str, object]) -> 
     pods = [pod("a-second", **second), pod("z-first", **first)]  # type: ignore[arg-type]
     assert [each.name for each in deletion_order(pods)] == ["z-first", "a-second"]
     assert [each.name for each in deletion_order(pods[::-1])] == ["z-first", "a-second"]
+
+
+@pytest.mark.parametrize("when", ["ready_since", "created"])
+def test_ages_are_compared_by_their_order_of_magnitude(when: str) -> None:
+    """Upstream's LogarithmicScaleDown: pods of about one age go in an order that says nothing, that of their UIDs, so
+    that not always those of one node or zone go, which were the last to come."""
+
+    def order(*ages: float) -> list[str]:
+        pods = [pod(f"{age:g}", uid=str(number), **RUNNING, **{when: ago(age)}) for number, age in enumerate(ages)]  # type: ignore[arg-type]
+        return [each.name for each in deletion_order(pods, NOON)]
+
+    assert order(3600, 60) == ["60", "3600"]
+    assert order(3600, 3500) == ["3600", "3500"], "the one with the lower UID"
+    assert order(3500, 3600) == ["3500", "3600"]
+    assert order(5, -3) == ["-3", "5"], "by a clock that is fast"
+    assert order(3600, -3, -4) == ["-3", "-4", "3600"]
+
+
+def test_a_sidecars_restarts_count_after_those_of_the_containers() -> None:
+    def restarted(name: str, regular: int, sidecar: int, once: int = 0) -> Pod:
+        inits = [container(name="sidecar"), container(name="once")]
+        inits[0].restartPolicy = "Always"
+        made = pod(name, restarts=regular, spec=PodSpec(containers=[container()], initContainers=inits), **RUNNING)  # type: ignore[arg-type]
+        made.status.initContainerStatuses = [
+            ContainerStatus(name="sidecar", restartCount=sidecar),
+            ContainerStatus(name="once", restartCount=once),
+        ]
+        return made
+
+    pods = [restarted("c", 1, 1, once=9), restarted("b", 1, 2), restarted("a", 2, 0)]
+    assert [each.name for each in deletion_order(pods)] == ["a", "b", "c"]
 
 
 def test_pods_that_share_their_node_go_first() -> None:
