@@ -13,6 +13,8 @@ from kube.api.core import EndpointAddress, EndpointPort, EndpointSubset, ObjectR
 from kube.controller_manager.pod import ended, ready
 
 HEADLESS = "service.kubernetes.io/headless"
+MANAGED_BY = "endpoints.kubernetes.io/managed-by"
+CONTROLLER = "endpoint-controller"
 
 _Port = tuple[str, int, str, str | None]
 """Name, number, protocol, application protocol: a port as something that can be compared and sorted."""
@@ -25,8 +27,9 @@ def has_endpoints(service: Service) -> bool:
 
 
 def labels(service: Service) -> dict[str, str]:
-    """The labels of the service's Endpoints: its own, and a mark if it has no cluster IP."""
+    """The labels of the service's Endpoints: its own, whose they are, and a mark if it has no cluster IP."""
     result = {key: value for key, value in service.metadata.labels.items() if key != HEADLESS}
+    result[MANAGED_BY] = CONTROLLER
     if service.spec.clusterIP in ("", "None"):
         result[HEADLESS] = ""
     return result

@@ -48,7 +48,10 @@ async def test_a_service_gets_endpoints_with_its_labels(api: MemoryApi) -> None:
         await api.create(service(labels={"tier": "front"}))
         await asyncio.sleep(1)
         assert await ready(api) == ["10.0.0.1"]
-        assert (await api.get(Endpoints, "web", "default")).metadata.labels == {"tier": "front"}
+        assert (await api.get(Endpoints, "web", "default")).metadata.labels == {
+            "tier": "front",
+            "endpoints.kubernetes.io/managed-by": "endpoint-controller",
+        }
 
 
 async def test_a_service_without_pods_gets_empty_endpoints(api: MemoryApi) -> None:

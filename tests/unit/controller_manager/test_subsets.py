@@ -131,12 +131,13 @@ def test_an_address_says_whose_it_is() -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        pytest.param({}, {"a": "b"}, id="the service's own"),
-        pytest.param({"cluster_ip": "None"}, {"a": "b", subsets.HEADLESS: ""}, id="and a mark without a cluster IP"),
+        pytest.param({}, {}, id="the service's own, and whose they are"),
+        pytest.param({"cluster_ip": "None"}, {subsets.HEADLESS: ""}, id="and a mark without a cluster IP"),
     ],
 )
 def test_labels(words: dict[str, str], expected: dict[str, str]) -> None:
-    assert subsets.labels(service(labels={"a": "b"}, **words)) == expected  # type: ignore[arg-type]
+    ours = {"a": "b", "endpoints.kubernetes.io/managed-by": "endpoint-controller"}
+    assert subsets.labels(service(labels={"a": "b"}, **words)) == {**ours, **expected}  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
