@@ -390,3 +390,28 @@ async def test_only_pods_of_silent_nodes_go_though_the_view_is_late_and_the_mana
     assert await living(api) == {f"p{number}" for number in range(1, 6)}
     assert [await taints(api, f"n{number}") for number in range(1, 6)] == [set()] * 5
     beating.cancel()
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("seed", range(3))
+async def test_only_pods_of_nodes_that_are_gone_are_collected_though_the_view_is_late_and_the_manager_is_killed(
+    api: MemoryApi, seed: int
+) -> None:
+    rng = random.Random(seed)
+    for number in range(6):
+        await api.create(node(f"n{number}"))
+        await api.create(on(f"p{number}", f"n{number}"))
+    await api.delete(Node, "n0")
+    for _ in range(8):
+        sources = LaggingSources(EtcdSources(api.store), rng.randrange(99), lag=rng.choice([0.1, 5.0]), cut=3)
+        async with controllers(api, PODGC, sources=sources):
+            # A kubelet that registers its node anew.
+            again = f"n{rng.randrange(1, 6)}"
+            await api.delete(Node, again)
+            await asyncio.sleep(rng.uniform(0, 35))
+            await api.create(node(again))
+            await asyncio.sleep(rng.uniform(0, 35))
+            assert await living(api) >= {f"p{number}" for number in range(1, 6)}
+    async with controllers(api, PODGC):
+        await asyncio.sleep(100)
+    assert await living(api) == {f"p{number}" for number in range(1, 6)}

@@ -312,6 +312,42 @@ async def test_hand_made_endpoints_are_mirrored_and_go_with_them(api: MemoryApi)
 
 
 @pytest.mark.looptime
+@pytest.mark.parametrize("seed", range(4))
+async def test_hand_made_endpoints_are_mirrored_with_stale_caches_lost_answers_and_restarts(
+    api: MemoryApi, seed: int
+) -> None:
+    rng = random.Random(seed)
+    left = [3]
+
+    def lost(verb: str, model: type[object], key: str) -> Exception | None:
+        if model is EndpointSlice and left[0] and rng.random() < 0.3:
+            left[0] -= 1
+            return TimeoutError("no answer")
+        return None
+
+    api.fail_after = lost
+    await api.create(service("db", selector={}))
+    await api.create(Endpoints(metadata=ObjectMeta(name="db", namespace="default")))
+    ips: list[str] = []
+    for _ in range(3):
+        async with controllers(api, MIRROR, sources=LaggingSources(EtcdSources(api.store), seed)):
+            for number in range(5):
+                ips = [f"10.9.0.{rng.randrange(1, 99)}" for _ in range(rng.randrange(4))]
+                subsets = [EndpointSubset(addresses=[EndpointAddress(ip=ip) for ip in sorted({*ips})])] if ips else []
+                changed = await api.get(Endpoints, "db", "default")
+                changed.subsets, changed.metadata.annotations = subsets, {"number": str(number)}
+                await api.update(changed)
+                await asyncio.sleep(rng.uniform(0, 2))
+    async with controllers(api, MIRROR):
+        await asyncio.sleep(10)
+        assert addresses(await slices(api)) == Counter({*ips})
+        assert all(each.metadata.annotations == {"number": "4"} for each in await slices(api))
+        before = len(api.writes)
+        await asyncio.sleep(60)
+        assert len(api.writes) == before
+
+
+@pytest.mark.looptime
 async def test_nothing_is_remembered_of_services_that_are_gone(api: MemoryApi) -> None:
     async with controllers(api, SLICE, MIRROR) as running:
         for name in "abc":
