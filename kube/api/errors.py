@@ -241,7 +241,10 @@ def forbidden(plural: str, name: str, why: str, group: str = "") -> Forbidden:
 
 
 def namespace_is_ending(error: ApiError) -> bool:
-    """Whether a create was refused because its namespace is being deleted: it need not be tried again."""
+    """Whether a create was refused because its namespace is being deleted: it need not be tried again.
+
+    Any other refusal, as a quota's, is to be: the quota may be raised.
+    """
     causes = error.details.get("causes") or []
     return any(cause.get("reason") == "NamespaceTerminating" for cause in causes)
 

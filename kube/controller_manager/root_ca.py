@@ -46,6 +46,8 @@ class RootCAPublisher(Controller):
                 changed.metadata.annotations |= DESCRIPTION
                 await self._client.update(changed)
         except (errors.AlreadyExists, errors.NotFound, errors.Forbidden) as why:
+            if isinstance(why, errors.Forbidden) and not errors.namespace_is_ending(why):
+                raise
             # It is there, or gone, or the namespace is going: the cache will know.
             log.debug("not published", extra={"namespace": key, "reason": why})
         return None

@@ -108,6 +108,8 @@ class TokenController(Controller):
         except errors.AlreadyExists:
             log.debug("made already", extra={"account": account.key, "secret": name})
         except (errors.NotFound, errors.Forbidden) as why:
+            if isinstance(why, errors.Forbidden) and not errors.namespace_is_ending(why):
+                raise
             log.debug("not made", extra={"account": account.key, "reason": why})  # the namespace is going
             return None
         else:

@@ -35,6 +35,8 @@ class ServiceAccountController(Controller):
         try:
             await self._client.create(ServiceAccount(metadata=ObjectMeta(name=DEFAULT, namespace=key)))
         except (errors.AlreadyExists, errors.NotFound, errors.Forbidden) as why:
+            if isinstance(why, errors.Forbidden) and not errors.namespace_is_ending(why):
+                raise
             # It is there, or the namespace is going.
             log.debug("not created", extra={"namespace": key, "reason": why})
         else:

@@ -224,3 +224,22 @@ async def test_with_stale_caches_they_end_as_they_should(api: MemoryApi, seed: i
         before = len(writes(api))
         await asyncio.sleep(60)
         assert len(writes(api)) == before
+
+
+async def test_endpoints_that_a_quota_refuses_are_made_when_it_is_raised(api: MemoryApi) -> None:
+    def full(verb: str, model: type[Object], key: str) -> Exception | None:
+        if verb == "create" and model in (Endpoints, EndpointSlice):
+            return errors.forbidden("endpoints", "web", "exceeded quota: q, requested: count/endpoints=1")
+        return None
+
+    await api.create(web("a", "10.0.0.1"))
+    await api.create(service())
+    api.fail_before = full
+    async with controllers(api, ENDPOINT, "endpointslice"):
+        await asyncio.sleep(10)
+        assert await ready(api) is None
+        assert await events(api, "FailedToCreateEndpoint")
+        api.fail_before = lambda verb, model, key: None
+        await asyncio.sleep(60)
+        assert await ready(api) == ["10.0.0.1"]
+        assert len((await api.list(EndpointSlice)).items) == 1

@@ -12,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from kube.api import errors
 from kube.api.core import ConfigMap, Namespace, Secret, ServiceAccount
 from kube.api.meta import ObjectMeta
 from kube.client.source import EtcdSources
@@ -138,3 +139,24 @@ async def test_one_token_each_with_stale_caches_lost_answers_and_restarts(
     listed = sorted(ref.name for account in accounts for ref in account.secrets)
     assert listed == sorted(await tokens(api))
     assert len(listed) == 6
+
+
+async def test_what_a_quota_refuses_is_made_when_the_quota_is_raised(api: MemoryApi, files: Options) -> None:
+    """Only a namespace that is going needs nothing any more."""
+
+    def full(verb: str, model: type[object], key: str) -> Exception | None:
+        if verb == "create" and model in (ServiceAccount, Secret, ConfigMap):
+            return errors.forbidden("secrets", "x", "exceeded quota: q, requested: secrets=1, used: secrets=0")
+        return None
+
+    await namespace(api, "default")
+    api.fail_before = full
+    async with controllers(api, options=files):
+        await asyncio.sleep(30)
+        api.fail_before = lambda verb, model, key: full(verb, model, key) if model is Secret else None
+        await asyncio.sleep(100)
+        assert (await api.get(ServiceAccount, "default", "default")).secrets == []
+        assert (await api.get(ConfigMap, NAME, "default")).data
+        api.fail_before = lambda verb, model, key: None
+        await asyncio.sleep(100)
+        assert len((await api.get(ServiceAccount, "default", "default")).secrets) == 1
