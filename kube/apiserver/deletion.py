@@ -22,7 +22,7 @@ def marked(strategy: Strategy, old: Object, options: DeleteOptions) -> Object:
     meta = old.metadata.clone()
     new = old.model_copy(update={"metadata": meta})
     grace = strategy.grace(old, options.gracePeriodSeconds)
-    meta.finalizers = finalizers(meta.finalizers, options, orphans=strategy.orphans)
+    meta.finalizers = finalizers(meta.finalizers, options, orphans=strategy.orphans, collected=strategy.collected)
     if meta.deletionTimestamp is None:
         meta.deletionTimestamp = now() + timedelta(seconds=grace)
         meta.deletionGracePeriodSeconds = grace
@@ -37,9 +37,11 @@ def marked(strategy: Strategy, old: Object, options: DeleteOptions) -> Object:
     return new
 
 
-def finalizers(present: list[str], options: DeleteOptions, *, orphans: bool) -> list[str]:
+def finalizers(present: list[str], options: DeleteOptions, *, orphans: bool, collected: bool = True) -> list[str]:
     """Those of an object whose deletion is asked for, by what is to become of its dependents: as the options say, as it
     says itself by a finalizer, or as is usual for its kind (upstream's deletionFinalizersForGarbageCollection).
+
+    `collected`: the garbage collector looks at its kind. Else nobody would ever take such a finalizer off.
     """
     held = DEPENDENTS_FINALIZERS
     policy = options.propagationPolicy
@@ -48,7 +50,7 @@ def finalizers(present: list[str], options: DeleteOptions, *, orphans: bool) -> 
     by_itself = next((each for each in present if each in held.values()), held["Orphan"] if orphans else None)
     wanted = held.get(policy) if policy else by_itself
     rest = [each for each in present if each not in held.values()]
-    return [*rest, wanted] if wanted else rest
+    return [*rest, wanted] if wanted and collected else rest
 
 
 def may_go(obj: Object) -> bool:

@@ -12,6 +12,7 @@ from kube.apiserver.registry.admission import PodAdmission
 from kube.apiserver.registry.others import (
     CreateOnUpdate,
     EndpointSliceStrategy,
+    EventStrategy,
     NamespaceStrategy,
     NodeStrategy,
     ReplicationControllerStrategy,
@@ -25,7 +26,7 @@ from kube.apiserver.registry.rbac import BindingStrategy, RoleStrategy
 from kube.apiserver.registry.services import ServiceStrategy
 from kube.apiserver.registry.strategy import Strategy
 
-_PUT_CREATES = (resources.ENDPOINTS, resources.EVENTS, resources.LEASES, resources.LIMIT_RANGES)
+_PUT_CREATES = (resources.ENDPOINTS, resources.LEASES, resources.LIMIT_RANGES)
 
 
 def strategies(
@@ -38,6 +39,7 @@ def strategies(
         resources.REPLICATION_CONTROLLERS: ReplicationControllerStrategy(resources.REPLICATION_CONTROLLERS),
         resources.NODES: NodeStrategy(resources.NODES),
         resources.NAMESPACES: NamespaceStrategy(resources.NAMESPACES),
+        resources.EVENTS: EventStrategy(resources.EVENTS),
         resources.ENDPOINT_SLICES: EndpointSliceStrategy(resources.ENDPOINT_SLICES),
         resources.SERVICE_ACCOUNTS: ServiceAccountStrategy(resources.SERVICE_ACCOUNTS),
         **{r: ReturnsDeleted(r) for r in (resources.POD_TEMPLATES, resources.RESOURCE_QUOTAS)},

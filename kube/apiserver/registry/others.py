@@ -21,9 +21,15 @@ class ReplicationControllerStrategy(Strategy):
 
 
 class CreateOnUpdate(Strategy):
-    """What a PUT writes whether it is there or not: endpoints, events, leases, limit ranges."""
+    """What a PUT writes whether it is there or not: endpoints, leases, limit ranges."""
 
     create_on_update = True
+
+
+class EventStrategy(CreateOnUpdate):
+    """Events: there are too many of them for the garbage collector, and nobody would let go of one that is held."""
+
+    collected = False
 
 
 class EndpointSliceStrategy(Strategy):

@@ -37,6 +37,8 @@ class Strategy:
     """metadata.generation starts at 1 and is raised by every change of the spec."""
     orphans = False
     """A deletion that does not say what becomes of the dependents lets them stay."""
+    collected = True
+    """The garbage collector looks at it: it may be held until its dependents are seen to."""
 
     def __init__(self, resource: Resource) -> None:
         self.resource = resource
