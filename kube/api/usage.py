@@ -25,17 +25,28 @@ COUNTED_BY_NAME = (
 )  # fmt: skip
 """Kinds that `hard` may name by their plural alone."""
 _COMPUTE = ("cpu", "memory", "ephemeral-storage")
+_HUGEPAGES = "hugepages-"
 _MUST_SPECIFY = {"cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"}
 
 
 def requests(pod: Pod) -> Amounts:
-    """What the pod asks for: the sum of its containers, or the largest init container, and its overhead."""
-    return _sum(pod, "requests")
+    """What the pod asks for: the sum of its containers, or the largest init container, or what it asks for as a whole.
+
+    Its overhead is not in it. A limit of the whole stands in for a request that neither it nor a container names.
+    """
+    summed, whole = _sum(pod, "requests"), pod.spec.resources
+    return summed if whole is None else {**_whole(whole.limits), **summed, **_whole(whole.requests)}
 
 
 def limits(pod: Pod) -> Amounts:
-    """What the pod is limited to."""
-    return _sum(pod, "limits")
+    """What the pod is limited to, likewise."""
+    summed, whole = _sum(pod, "limits"), pod.spec.resources
+    return summed if whole is None else {**summed, **_whole(whole.limits)}
+
+
+def _whole(amounts: Amounts) -> Amounts:
+    """What a pod may say of itself as a whole; the containers' sum does not count then."""
+    return {name: value for name, value in amounts.items() if name in ("cpu", "memory") or name.startswith(_HUGEPAGES)}
 
 
 def _sum(pod: Pod, which: str) -> Amounts:
@@ -49,10 +60,7 @@ def _sum(pod: Pod, which: str) -> Amounts:
             largest = _max(largest, sidecars)
         else:
             largest = _max(largest, quantity.add_lists(sidecars, amounts))
-    total = _max(quantity.add_lists(containers, sidecars), largest)
-    if which == "requests" or total:
-        total = quantity.add_lists(total, pod.spec.overhead)
-    return total
+    return _max(quantity.add_lists(containers, sidecars), largest)
 
 
 def _max(a: Mapping[str, str], b: Mapping[str, str]) -> Amounts:
@@ -87,13 +95,15 @@ def _count_name(resource: Resource) -> str:
 
 def _of_pod(pod: Pod) -> Amounts:
     amounts: Amounts = {"pods": "1"}
-    for name, value in requests(pod).items():
+    overhead = pod.spec.overhead
+    for name, value in quantity.add_lists(requests(pod), overhead).items():
         amounts[f"requests.{name}"] = value
-        if name in _COMPUTE:
+        if name in _COMPUTE or name.startswith(_HUGEPAGES):
             amounts[name] = value
     for name, value in limits(pod).items():
         if name in _COMPUTE:
-            amounts[f"limits.{name}"] = value
+            # What is not limited is not so for the overhead's sake.
+            amounts[f"limits.{name}"] = quantity.add((value, overhead[name])) if name in overhead else value
     return amounts
 
 
@@ -177,7 +187,13 @@ def _crosses_namespaces(pod: Pod) -> bool:
 
 
 def unnamed(pod: Pod, hard: Iterable[str]) -> dict[str, list[str]]:
-    """What containers must say, because a quota counts it, and do not: the containers by the name of the resource."""
+    """What containers must say, because a quota counts it, and do not: the containers by the name of the resource.
+
+    The containers of a pod that says something as a whole need not.
+    """
+    whole = pod.spec.resources
+    if whole is not None and (_whole(whole.requests) or _whole(whole.limits)):
+        return {}
     missing: dict[str, list[str]] = {}
     for container in [*pod.spec.containers, *pod.spec.initContainers]:
         said = {f"requests.{name}" for name in container.resources.requests}

@@ -16,6 +16,7 @@ from kube.api.core import (
     ResourceQuota,
     ResourceQuotaSpec,
     ResourceQuotaStatus,
+    ResourceRequirements,
     ServicePort,
 )
 from kube.api.meta import ObjectMeta
@@ -120,6 +121,36 @@ def test_what_objects_use() -> None:
         "limits.cpu": "3",
         "limits.memory": "1Gi",
     }
+
+
+def test_what_a_pod_asks_for_as_a_whole_takes_the_place_of_its_containers() -> None:
+    whole = ResourceRequirements(requests={"cpu": "4"}, limits={"memory": "1Gi", "example.com/gpu": "1"})
+    spec = PodSpec(containers=[container({"cpu": "1"})], resources=whole)
+    assert usage.of_object(pod(spec=spec), NOON) == {
+        "count/pods": "1", "pods": "1", "requests.cpu": "4", "cpu": "4", "requests.memory": "1Gi", "memory": "1Gi",
+        "limits.memory": "1Gi",
+    }  # fmt: skip
+    assert usage.unnamed(pod(spec=spec), ["limits.cpu", "cpu"]) == {}, "its containers need not say anything"
+    assert usage.unnamed(pod(), ["limits.cpu"]) == {"limits.cpu": ["c"]}
+
+
+def test_huge_pages_are_counted_under_both_their_names() -> None:
+    """`hugepages-<size>` in a quota is what is requested of them."""
+    used = usage.of_object(pod(requests={"hugepages-2Mi": "4Mi", "example.com/gpu": "1"}), NOON)
+    assert used["hugepages-2Mi"] == used["requests.hugepages-2Mi"] == "4Mi"
+    assert used["requests.example.com/gpu"] == "1"
+    assert "example.com/gpu" not in used
+
+
+def test_an_overhead_is_requested_and_added_to_the_limits_that_there_are() -> None:
+    spec = PodSpec(containers=[container({}, {"cpu": "1"})], overhead={"cpu": "250m", "memory": "100Mi"})
+    used = usage.of_object(pod(spec=spec), NOON)
+    assert (used["requests.cpu"], used["requests.memory"]) == ("250m", "100Mi")
+    assert used["limits.cpu"] == "1250m"
+    assert "limits.memory" not in used
+
+
+def test_what_services_use() -> None:
     balanced = service(type="LoadBalancer", ports=[ServicePort(port=80), ServicePort(port=443)])
     assert usage.of_object(balanced) == {
         "count/services": "1", "services": "1", "services.loadbalancers": "1", "services.nodeports": "2",
