@@ -7,8 +7,10 @@ all of them.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from kube.api import quantity
 from kube.api.core import Pod, ResourceQuota, ScopedResourceSelectorRequirement, Service
@@ -26,6 +28,8 @@ COUNTED_BY_NAME = (
 """Kinds that `hard` may name by their plural alone."""
 _COMPUTE = ("cpu", "memory", "ephemeral-storage")
 _HUGEPAGES = "hugepages-"
+_CLASS_ANNOTATION = "volume.beta.kubernetes.io/storage-class"
+"""How a claim named its storage class before there was a field; it goes first."""
 _MUST_SPECIFY = {"cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"}
 
 
@@ -68,6 +72,11 @@ def _max(a: Mapping[str, str], b: Mapping[str, str]) -> Amounts:
     return {n: a[n] if n not in b or (n in a and quantity.compare(a[n], b[n]) >= 0) else b[n] for n in names}
 
 
+def countable(resource: Resource) -> bool:
+    """Whether a quota can count the objects of a kind: what is in a namespace and can be deleted, but for events."""
+    return resource.namespaced and "delete" in resource.verbs and resource.plural != "events"
+
+
 def of_object(obj: Object, moment: datetime | None = None) -> Amounts:
     """What an object uses of any quota."""
     resource = of(type(obj))
@@ -82,8 +91,9 @@ def of_object(obj: Object, moment: datetime | None = None) -> Amounts:
             counted["services.nodeports"] = str(ports)
         elif obj.spec.type == "LoadBalancer":
             counted["services.loadbalancers"] = "1"
-            if obj.spec.allocateLoadBalancerNodePorts is not False:
-                counted["services.nodeports"] = str(ports)
+            if obj.spec.allocateLoadBalancerNodePorts is False:
+                ports = sum(port.nodePort > 0 for port in obj.spec.ports)  # those that were asked for
+            counted["services.nodeports"] = str(ports)
     elif isinstance(obj, Unstructured) and resource.plural == "persistentvolumeclaims":
         counted |= _of_claim(obj)
     return counted
@@ -107,11 +117,27 @@ def _of_pod(pod: Pod) -> Amounts:
     return amounts
 
 
+def claim_requests(claim: Unstructured) -> Amounts:
+    """What a claim asks for. Nobody has checked what is only stored: what is no quantity is left out."""
+    found: Amounts = {}
+    for name, value in _within(claim.part("spec"), "resources", "requests").items():
+        with contextlib.suppress(quantity.QuantityError):
+            if isinstance(asked := quantity.from_json(value), str):
+                found[name] = asked
+    return found
+
+
+def _within(data: object, *names: str) -> Mapping[str, Any]:
+    """A map inside plain data; an empty one if there is none."""
+    for name in names:
+        data = data.get(name) if isinstance(data, dict) else None
+    return data if isinstance(data, dict) else {}
+
+
 def _of_claim(claim: Unstructured) -> Amounts:
-    spec = claim.part("spec") or {}
-    asked = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
-    name = spec.get("storageClassName")
-    amounts = {"requests.storage": str(quantity.from_json(asked))} if asked is not None else {}
+    asked = claim_requests(claim).get("storage")
+    name = claim.metadata.annotations.get(_CLASS_ANNOTATION, _within(claim.part("spec")).get("storageClassName"))
+    amounts = {"requests.storage": asked} if asked is not None else {}
     if name:
         below = f"{name}.storageclass.storage.k8s.io"
         amounts |= {f"{below}/{what}": value for what, value in amounts.items()}

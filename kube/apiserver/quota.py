@@ -36,7 +36,7 @@ class Quotas:
         """
         companions = Companions()
         prefix = keys.prefix(RESOURCE_QUOTAS, namespace)
-        if not namespace or not self._cache.of(RESOURCE_QUOTAS).entries:
+        if not namespace or not self._cache.of(RESOURCE_QUOTAS).entries or not usage.countable(resource):
             return companions
         for entry in self._cache.of(RESOURCE_QUOTAS).select(prefix):
             kv = newer.get(entry.key) or KeyValue(entry.key, entry.value, entry.revision)

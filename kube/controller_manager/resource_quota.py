@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from kube.api import errors, usage
 from kube.api.core import Pod, ResourceQuota, Service
 from kube.api.meta import Object, now
-from kube.api.resources import RESOURCES, Resource, of
+from kube.api.resources import PERSISTENT_VOLUME_CLAIMS, RESOURCES, Resource, of
 from kube.client.informer import Informers
 from kube.client.rest import Client
 from kube.controller_manager.controller import Controller
@@ -70,10 +70,10 @@ class ResourceQuotaController(Controller):
             self.queue.add(new.key)
 
     def _object_changed(self, old: Object | None, new: Object | None) -> None:
-        """What goes, or uses less than it did; what comes has been charged."""
+        """What goes, or uses another amount than it did; what comes has been charged."""
         obj = new or old
         assert obj is not None
-        if old is None or (new is not None and not _uses_less(old, new)):
+        if old is None or (new is not None and not _uses_other(old, new)):
             return
         for quota in self._quotas.list(obj.metadata.namespace):
             if wanted(of(type(obj)), quota.spec.hard):
@@ -82,7 +82,7 @@ class ResourceQuotaController(Controller):
 
 def countable() -> Iterable[Resource]:
     """The kinds that a quota can count."""
-    return (r for r in RESOURCES if r.namespaced and "delete" in r.verbs and r.plural not in ("events", "leases"))
+    return filter(usage.countable, RESOURCES)
 
 
 def wanted(resource: Resource, hard: Iterable[str]) -> bool:
@@ -98,9 +98,10 @@ def wanted(resource: Resource, hard: Iterable[str]) -> bool:
     return any(name in names or (claims and ("storage" in name)) for name in hard)
 
 
-def _uses_less(old: Object, new: Object) -> bool:
+def _uses_other(old: Object, new: Object) -> bool:
+    """Whether a change of an object changes what it uses."""
     if isinstance(old, Pod) and isinstance(new, Pod):
         return ended(new) and not ended(old)
-    if isinstance(old, Service) and isinstance(new, Service):
+    if isinstance(old, Service) or of(type(old)) is PERSISTENT_VOLUME_CLAIMS:
         return usage.of_object(old) != usage.of_object(new)
     return False

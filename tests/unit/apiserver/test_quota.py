@@ -105,6 +105,24 @@ async def test_other_kinds_are_counted(http: httpx.AsyncClient, path: str, obj: 
     assert f"exceeded quota: q, requested: {hard}=1, used: {hard}=1, limited: {hard}=1" in second.json()["message"]
 
 
+async def test_events_are_nobodys_use(http: httpx.AsyncClient) -> None:
+    await quota(http, {"count/events": "1"})
+    for name in "ab":
+        event = {"metadata": {"name": name, "namespace": "default"}, "involvedObject": {"namespace": "default"}}
+        answer = await http.post("/api/v1/namespaces/default/events", json=event)
+        assert answer.status_code == 201, answer.text
+    assert await used(http) == {"count/events": "0"}
+
+
+async def test_a_claim_that_asks_for_no_quantity_is_counted_all_the_same(http: httpx.AsyncClient) -> None:
+    """It is a kind that is stored as it comes."""
+    await quota(http, {"persistentvolumeclaims": "1", "requests.storage": "1Gi"})
+    claim = {"metadata": {"name": "c"}, "spec": {"resources": {"requests": {"storage": "lots"}}}}
+    answer = await http.post("/api/v1/namespaces/default/persistentvolumeclaims", json=claim)
+    assert answer.status_code == 201, answer.text
+    assert await used(http) == {"persistentvolumeclaims": "1", "requests.storage": "0"}
+
+
 async def test_scopes(http: httpx.AsyncClient) -> None:
     await quota(http, {"pods": "1"}, "best", scopes=["BestEffort"])
     selector = {"matchExpressions": [{"scopeName": "NotBestEffort", "operator": "Exists"}]}

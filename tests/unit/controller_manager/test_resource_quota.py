@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from kube.api import usage
+from kube.api.coordination import Lease
 from kube.api.core import (
     ConfigMap,
     Pod,
@@ -19,7 +20,9 @@ from kube.api.core import (
     ResourceRequirements,
     ServicePort,
 )
-from kube.api.meta import ObjectMeta
+from kube.api.meta import Object, ObjectMeta
+from kube.api.resources import PERSISTENT_VOLUME_CLAIMS
+from kube.api.unstructured import Unstructured
 from kube.client.source import EtcdSources
 from tests.lagging import LaggingSources
 from tests.memory_api import MemoryApi
@@ -155,3 +158,43 @@ def test_what_services_use() -> None:
     assert usage.of_object(balanced) == {
         "count/services": "1", "services": "1", "services.loadbalancers": "1", "services.nodeports": "2",
     }  # fmt: skip
+    balanced.spec.allocateLoadBalancerNodePorts = False
+    balanced.spec.ports[0].nodePort = 30080
+    assert usage.of_object(balanced)["services.nodeports"] == "1", "who suppresses them may still ask for one"
+
+
+def claim(name: str, storage: object = "1Gi", **spec: Any) -> Object:
+    made = PERSISTENT_VOLUME_CLAIMS.model(metadata=ObjectMeta(name=name, namespace="default"))
+    assert isinstance(made, Unstructured)
+    made.put("spec", {"resources": {"requests": {"storage": storage}}, **spec})
+    return made
+
+
+def test_what_claims_use() -> None:
+    counted = {"count/persistentvolumeclaims": "1", "persistentvolumeclaims": "1"}
+    assert usage.of_object(claim("c", "1024Mi", storageClassName="gold")) == {
+        **counted,
+        "requests.storage": "1Gi",
+        "gold.storageclass.storage.k8s.io/requests.storage": "1Gi",
+        "gold.storageclass.storage.k8s.io/persistentvolumeclaims": "1",
+    }
+    by_annotation = claim("c", storageClassName="gold")
+    by_annotation.metadata.annotations["volume.beta.kubernetes.io/storage-class"] = "old"
+    assert usage.of_object(by_annotation)["old.storageclass.storage.k8s.io/persistentvolumeclaims"] == "1"
+    assert usage.of_object(claim("c", "lots")) == counted, "it is stored as it comes"
+    assert usage.of_object(claim("c", resources=["none"])) == counted
+
+
+@pytest.mark.looptime
+async def test_a_claim_that_grows_is_counted_anew(api: MemoryApi) -> None:
+    made = await api.create(claim("c"))
+    await api.create(quota({"requests.storage": "10Gi", "count/leases.coordination.k8s.io": "2"}))
+    lease = await api.create(Lease(metadata=ObjectMeta(name="l", namespace="default")))
+    async with controllers(api, QUOTA):
+        await asyncio.sleep(1)
+        assert await used(api) == {"requests.storage": "1Gi", "count/leases.coordination.k8s.io": "1"}
+        larger = {"spec": {"resources": {"requests": {"storage": "3Gi"}}}}
+        await api.patch(type(made), "c", "default", larger)
+        await api.delete(Lease, lease.name, "default")
+        await asyncio.sleep(1)
+        assert await used(api) == {"requests.storage": "3Gi", "count/leases.coordination.k8s.io": "0"}
