@@ -9,6 +9,7 @@ from kube.api import resources
 from kube.api.resources import Resource
 from kube.apiserver.cache import Cache
 from kube.apiserver.registry.admission import PodAdmission
+from kube.apiserver.registry.limit_ranges import ClaimStrategy, LimitRanger
 from kube.apiserver.registry.others import (
     CreateOnUpdate,
     EndpointSliceStrategy,
@@ -46,6 +47,8 @@ def strategies(
         **{r: CreateOnUpdate(r) for r in _PUT_CREATES},
     }
     special |= {resource: StoredOnly(resource) for resource in resources.STORED_ONLY}
+    if "LimitRanger" not in disabled:
+        special[resources.PERSISTENT_VOLUME_CLAIMS] = ClaimStrategy(LimitRanger(cache))
     special[resources.PRIORITY_CLASSES] = PriorityClassStrategy(resources.PRIORITY_CLASSES, cache)
     special |= {resource: RoleStrategy(resource) for resource in (resources.ROLES, resources.CLUSTER_ROLES)}
     special |= {r: BindingStrategy(r) for r in (resources.ROLE_BINDINGS, resources.CLUSTER_ROLE_BINDINGS)}

@@ -1,17 +1,21 @@
-"""LimitRange admission: what each container and pod of a namespace may use, and gets if it says nothing.
+"""LimitRange admission: what each container, pod and claim of a namespace may use, and gets if it says nothing.
 
 Defaults are set before a pod is validated; then it is held against the limits, all violations in one refusal, in the
-words of upstream's LimitRanger (plugin/pkg/admission/limitranger).
+words of upstream's LimitRanger (plugin/pkg/admission/limitranger). A pod's overhead is not limited. Claims have no
+defaults; one that grows is held against the limits again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from kube.api import errors, quantity, usage
 from kube.api.core import Container, LimitRange, LimitRangeItem, Pod
-from kube.api.resources import LIMIT_RANGES
+from kube.api.meta import Object
+from kube.api.resources import LIMIT_RANGES, PERSISTENT_VOLUME_CLAIMS, PODS, Resource
+from kube.api.unstructured import Unstructured
 from kube.apiserver.cache import Cache
+from kube.apiserver.registry.others import StoredOnly
 from kube.store import keys
 
 ANNOTATION = "kubernetes.io/limit-ranger"
@@ -20,26 +24,61 @@ Amounts = Mapping[str, str]
 
 
 class LimitRanger:
-    """Holds pods against the LimitRanges of their namespace."""
+    """Holds pods and claims against the LimitRanges of their namespace."""
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
 
     def admit(self, pod: Pod) -> None:
         """Fill in defaults, and refuse what is out of bounds. Raises Forbidden."""
-        ranges = self._cache.of(LIMIT_RANGES)
-        if not ranges.entries:
+        items = self._items(pod.metadata.namespace)
+        if not items:
             return
-        items: list[LimitRangeItem] = []
-        for entry in ranges.select(keys.prefix(LIMIT_RANGES, pod.metadata.namespace)):
-            found = entry.decode()
-            assert isinstance(found, LimitRange)
-            items += found.spec.limits
         set_defaults(pod, items)
-        problems = [problem for item in items for problem in violations(pod, item)]
-        if problems:
-            why = problems[0] if len(problems) == 1 else f"[{', '.join(problems)}]"
-            raise errors.forbidden("pods", pod.metadata.name or pod.metadata.generateName, why)
+        _refuse(PODS, pod, [problem for item in items for problem in violations(pod, item)])
+
+    def admit_claim(self, claim: Unstructured, old: Unstructured | None = None) -> None:
+        """Refuse a claim that asks for what is out of bounds; `old`: what it has got already. Raises Forbidden."""
+        items = self._items(claim.metadata.namespace)
+        if not items:
+            return
+        asked, had = usage.claim_requests(claim), usage.claim_requests(old) if old is not None else {}
+        problems = [problem for item in items for problem in claim_violations(asked, had, item)]
+        _refuse(PERSISTENT_VOLUME_CLAIMS, claim, problems)
+
+    def _items(self, namespace: str) -> list[LimitRangeItem]:
+        ranges, items = self._cache.of(LIMIT_RANGES), []
+        if ranges.entries:
+            for entry in ranges.select(keys.prefix(LIMIT_RANGES, namespace)):
+                found = entry.decode()
+                assert isinstance(found, LimitRange)
+                items += found.spec.limits
+        return items
+
+
+class ClaimStrategy(StoredOnly):
+    """Claims are stored as they come, within the limits of their namespace."""
+
+    def __init__(self, limits: LimitRanger) -> None:
+        super().__init__(PERSISTENT_VOLUME_CLAIMS)
+        self._limits = limits
+
+    def admit(self, obj: Unstructured) -> None:
+        self._limits.admit_claim(obj)
+
+    def validate_update(self, new: Unstructured, old: Unstructured) -> list[errors.FieldError]:
+        found = super().validate_update(new, old)
+        if not found:
+            self._limits.admit_claim(new, old)
+        return found
+
+
+def _refuse(resource: Resource, obj: Object, problems: Iterable[str]) -> None:
+    """Raises Forbidden if there are problems. The same of two containers is told once, as upstream's aggregate does."""
+    told = list(dict.fromkeys(problems))
+    if told:
+        why = told[0] if len(told) == 1 else f"[{', '.join(told)}]"
+        raise errors.forbidden(resource.plural, obj.metadata.name or obj.metadata.generateName, why)
 
 
 def set_defaults(pod: Pod, items: list[LimitRangeItem]) -> None:
@@ -76,6 +115,22 @@ def violations(pod: Pod, item: LimitRangeItem) -> Iterator[str]:
         yield from _of_one(item, usage.requests(pod), usage.limits(pod))
 
 
+def claim_violations(asked: Amounts, had: Amounts, item: LimitRangeItem) -> Iterator[str]:
+    """How a claim breaks a limit with what it did not ask for before."""
+    if item.type != "PersistentVolumeClaim":
+        return
+    for name, bound in sorted(item.min.items()):
+        if not _same(asked.get(name), had.get(name)):
+            yield from _too_little(item.type, name, bound, asked.get(name), None)
+    for name, bound in sorted(item.max.items()):
+        if not _same(asked.get(name), had.get(name)):
+            yield from _too_much_asked(item.type, name, bound, asked.get(name))
+
+
+def _same(asked: str | None, had: str | None) -> bool:
+    return asked is not None and had is not None and quantity.compare(asked, had) == 0
+
+
 def _asked(container: Container) -> tuple[Amounts, Amounts]:
     return container.resources.requests, container.resources.limits
 
@@ -106,6 +161,15 @@ def _too_much(kind: str, name: str, bound: str, request: str | None, limit: str 
     elif quantity.compare(limit, bound) > 0:
         yield f"{base}, but limit is {limit}"
     elif request is not None and quantity.compare(request, bound) > 0:
+        yield f"{base}, but request is {request}"
+
+
+def _too_much_asked(kind: str, name: str, bound: str, request: str | None) -> Iterator[str]:
+    """Of what knows no limits of its own."""
+    base = f"maximum {name} usage per {kind} is {bound}"
+    if request is None:
+        yield f"{base}.  No request is specified"
+    elif quantity.compare(request, bound) > 0:
         yield f"{base}, but request is {request}"
 
 

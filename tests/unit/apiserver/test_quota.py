@@ -8,6 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
+from kube.api.core import LimitRangeItem, Pod, PodSpec, ResourceRequirements
+from kube.apiserver.registry.limit_ranges import violations
+from tests.objects import container
+
 PODS = "/api/v1/namespaces/default/pods"
 QUOTAS = "/api/v1/namespaces/default/resourcequotas"
 LIMITS = "/api/v1/namespaces/default/limitranges"
@@ -191,6 +195,83 @@ async def test_several_violations_are_told_together(http: httpx.AsyncClient) -> 
         'pods "p" is forbidden: [minimum cpu usage per Pod is 200m, but request is 100m, '
         "maximum memory usage per Pod is 1Gi, but limit is 2Gi]"
     )
+
+
+async def test_the_same_violation_of_two_containers_is_told_once(http: httpx.AsyncClient) -> None:
+    await limit_range(http, {"type": "Container", "max": {"cpu": "1"}})
+    two = pod(**resources(limits={"cpu": "2"}))
+    two["spec"]["containers"].append({**two["spec"]["containers"][0], "name": "d"})
+    refused = await http.post(PODS, json=two)
+    assert refused.json()["message"] == ('pods "p" is forbidden: maximum cpu usage per Container is 1, but limit is 2')
+
+
+async def test_init_containers_have_limits_and_defaults_too(http: httpx.AsyncClient) -> None:
+    await limit_range(http, {"type": "Container", "max": {"cpu": "1"}, "default": {"cpu": "500m"}})
+    made = pod()
+    made["spec"]["initContainers"] = [{"name": "i", "image": "kube/web"}]
+    created = (await http.post(PODS, json=made)).json()
+    assert created["spec"]["initContainers"][0]["resources"] == {"limits": {"cpu": "500m"}, "requests": {"cpu": "500m"}}
+    assert created["metadata"]["annotations"]["kubernetes.io/limit-ranger"] == (
+        "LimitRanger plugin set: cpu request for container c; cpu limit for container c; "
+        "cpu request for init container i; cpu limit for init container i"
+    )
+    made["metadata"]["name"] = "q"
+    made["spec"]["initContainers"][0] |= resources(limits={"cpu": "2"})
+    assert (
+        "maximum cpu usage per Container is 1, but limit is 2" in (await http.post(PODS, json=made)).json()["message"]
+    )
+
+
+async def test_the_limits_of_a_pod_leave_its_overhead_out_and_see_what_it_asks_for_itself() -> None:
+    item = LimitRangeItem(type="Pod", max={"cpu": "1"})
+    spec = PodSpec(containers=[container({}, {"cpu": "1"})], overhead={"cpu": "1"})
+    assert list(violations(Pod(spec=spec), item)) == []
+    spec.resources = ResourceRequirements(limits={"cpu": "2"})
+    assert list(violations(Pod(spec=spec), item)) == ["maximum cpu usage per Pod is 1, but limit is 2"]
+
+
+CLAIMS = "/api/v1/namespaces/default/persistentvolumeclaims"
+
+
+def claim(storage: str | None, name: str = "c") -> dict[str, Any]:
+    asked = {"storage": storage} if storage else {}
+    return {"metadata": {"name": name}, "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": asked}}}
+
+
+@pytest.mark.parametrize(
+    ("storage", "message"),
+    [
+        pytest.param("512Mi", "minimum storage usage per PersistentVolumeClaim is 1Gi, but request is 512Mi",
+                     id="too little"),
+        pytest.param("11Gi", "maximum storage usage per PersistentVolumeClaim is 10Gi, but request is 11Gi",
+                     id="too much"),
+        pytest.param(
+            None,
+            "[minimum storage usage per PersistentVolumeClaim is 1Gi.  No request is specified, "
+            "maximum storage usage per PersistentVolumeClaim is 10Gi.  No request is specified]",
+            id="nothing",
+        ),
+    ],
+)  # fmt: skip
+async def test_claims_have_limits(http: httpx.AsyncClient, storage: str | None, message: str) -> None:
+    await limit_range(http, {"type": "PersistentVolumeClaim", "min": {"storage": "1Gi"}, "max": {"storage": "10Gi"}})
+    refused = await http.post(CLAIMS, json=claim(storage))
+    assert refused.status_code == 403
+    assert refused.json()["message"] == f'persistentvolumeclaims "c" is forbidden: {message}'
+    assert (await http.post(CLAIMS, json=claim("10Gi"))).status_code == 201
+
+
+async def test_a_claim_that_grows_is_limited_and_one_that_was_there_before_may_stay(http: httpx.AsyncClient) -> None:
+    assert (await http.post(CLAIMS, json=claim("20Gi"))).status_code == 201
+    await limit_range(http, {"type": "PersistentVolumeClaim", "max": {"storage": "10Gi"}})
+    merge = {"Content-Type": "application/merge-patch+json"}
+    labelled = await http.patch(f"{CLAIMS}/c", json={"metadata": {"labels": {"a": "b"}}}, headers=merge)
+    assert labelled.status_code == 200
+    larger = await http.patch(f"{CLAIMS}/c", json={"spec": claim("30Gi")["spec"]}, headers=merge)
+    assert larger.status_code == 403
+    assert "maximum storage usage per PersistentVolumeClaim is 10Gi, but request is 30Gi" in larger.json()["message"]
+    status = {"status": {"capacity": {"storage": "20Gi"}}}
+    assert (await http.patch(f"{CLAIMS}/c/status", json=status, headers=merge)).status_code == 200
 
 
 # Tolerations
