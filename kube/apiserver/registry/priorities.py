@@ -136,6 +136,8 @@ class PriorityClassStrategy(StoredOnly):
         for field in ("value", "preemptionPolicy"):
             if new.part(field) != old.part(field):
                 found.append(errors.invalid(field, new.part(field), "field is immutable"))
+        if not found:
+            self.admit(new)
         return found
 
 

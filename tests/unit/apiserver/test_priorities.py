@@ -102,3 +102,20 @@ async def test_the_value_of_a_class_is_fixed(http: httpx.AsyncClient) -> None:
     assert answer.status_code == 422
     answer = await http.put(f"{CLASSES}/high", json=priority_class("high", 1000, description="for what matters"))
     assert answer.status_code == 200
+
+
+async def test_a_change_makes_no_second_default_either(http: httpx.AsyncClient) -> None:
+    await http.post(CLASSES, json=priority_class("usual", 7, globalDefault=True))
+    await http.post(CLASSES, json=priority_class("another", 8))
+    await http.get(CLASSES)
+    merge = {"Content-Type": "application/merge-patch+json"}
+    second = await http.patch(f"{CLASSES}/another", json={"globalDefault": True}, headers=merge)
+    assert second.status_code == 403
+    assert second.json()["message"] == (
+        'priorityclasses.scheduling.k8s.io "another" is forbidden: '
+        "PriorityClass usual is already marked as default. Only one default can exist"
+    )
+    assert (await http.patch(f"{CLASSES}/usual", json={"description": "d"}, headers=merge)).status_code == 200
+    assert (await http.patch(f"{CLASSES}/usual", json={"globalDefault": False}, headers=merge)).status_code == 200
+    await http.get(CLASSES)
+    assert (await http.patch(f"{CLASSES}/another", json={"globalDefault": True}, headers=merge)).status_code == 200
