@@ -184,7 +184,7 @@ class GarbageCollector(Controller):
             log.debug("gone already", extra={"kind": resource.kind, "key": obj.key})
 
     def _cached(self, key: str) -> tuple[Resource | None, Object | None]:
-        api_version, kind, name = key.split("|")
+        api_version, kind, name = key.split("|", 2)
         resource = resources.by_kind(api_version, kind)
         informer = self._informers.get(resource) if resource else None
         return resource, informer.get(name) if informer else None

@@ -14,6 +14,7 @@ from tests.lagging import LaggingSources
 from tests.memory_api import MemoryApi
 from tests.objects import controlled_by, pod, rc
 from tests.unit.controller_manager.conftest import controllers
+from tests.unit.controller_manager.test_foreground_deletion import stored
 
 pytestmark = pytest.mark.looptime
 
@@ -97,3 +98,13 @@ async def test_while_the_api_is_away_nobody_is_condemned(api: MemoryApi, monkeyp
             patch.undo()
             await asyncio.sleep(60)
             assert await names(api) == []
+
+
+async def test_a_name_may_hold_whatever_names_may(api: MemoryApi) -> None:
+    """Those of roles are segments of a path, with hardly a rule."""
+    role = stored("rbac.authorization.k8s.io/v1", "Role", "a|b:c")
+    role.metadata.ownerReferences = [controlled_by(rc("gone"))]
+    await api.create(role)
+    async with controllers(api, GC):
+        await asyncio.sleep(1)
+        assert await names(api, type(role)) == []
