@@ -40,7 +40,7 @@ class RootCAPublisher(Controller):
             if present is None:
                 metadata = ObjectMeta(name=NAME, namespace=key, annotations=dict(DESCRIPTION))
                 await self._client.create(ConfigMap(metadata=metadata, data=dict(self._data)))
-            elif present.data != self._data:
+            elif present.data != self._data or not all(map(present.metadata.annotations.get, DESCRIPTION)):
                 changed = present.clone()
                 changed.data = dict(self._data)
                 changed.metadata.annotations |= DESCRIPTION

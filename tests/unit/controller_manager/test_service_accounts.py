@@ -17,7 +17,7 @@ from kube.api.core import ConfigMap, Namespace, Secret, ServiceAccount
 from kube.api.meta import ObjectMeta
 from kube.client.source import EtcdSources
 from kube.controller_manager.options import Options
-from kube.controller_manager.root_ca import NAME
+from kube.controller_manager.root_ca import DESCRIPTION, NAME
 from kube.controller_manager.service_account_tokens import ACCOUNT_NAME, ACCOUNT_UID, TYPE
 from tests.lagging import LaggingSources
 from tests.memory_api import MemoryApi
@@ -77,6 +77,12 @@ async def test_what_is_removed_by_hand_comes_back(api: MemoryApi, files: Options
         await api.delete(Secret, name, "default")
         await api.patch(ConfigMap, NAME, "default", {"data": {"ca.crt": "another"}})
         await asyncio.sleep(2)
+        assert (await api.get(ConfigMap, NAME, "default")).data["ca.crt"].startswith("-----BEGIN")
+        await api.patch(ConfigMap, NAME, "default", {"metadata": {"annotations": None}})
+        await asyncio.sleep(1)
+        assert (await api.get(ConfigMap, NAME, "default")).metadata.annotations == DESCRIPTION
+        await api.delete(ConfigMap, NAME, "default")
+        await asyncio.sleep(1)
         assert (await api.get(ConfigMap, NAME, "default")).data["ca.crt"].startswith("-----BEGIN")
         assert len(await tokens(api)) == 1
         first = await api.get(ServiceAccount, "default", "default")
