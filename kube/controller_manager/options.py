@@ -70,22 +70,21 @@ class Options:
 
 
 def enabled(chosen: list[str]) -> tuple[str, ...]:
-    """The controllers that `--controllers` chooses: `*` is all, `name` one, `-name` all but one.
+    """The controllers that `--controllers` chooses: `*` is all, `name` one, `-name` all but one. Of what is said of one
+    the first counts.
 
     Raises argparse.ArgumentTypeError for a name that is none.
     """
     canonical = {alias: name for name, aliases in ALIASES.items() for alias in (name, *aliases)}
-    on: set[str] = set()
-    off: set[str] = set()
+    on: dict[str, bool] = {}
     for each in chosen:
         if each == "*":
-            on.update(NAMES)
             continue
         name = canonical.get(each.removeprefix("-"))
         if name is None:
             raise argparse.ArgumentTypeError(f"no controller {each.removeprefix('-')!r}: there are {', '.join(NAMES)}")
-        (off if each.startswith("-") else on).add(name)
-    return tuple(name for name in NAMES if name in on - off)
+        on.setdefault(name, not each.startswith("-"))
+    return tuple(name for name in NAMES if on.get(name, "*" in chosen))
 
 
 def parser() -> argparse.ArgumentParser:

@@ -19,11 +19,13 @@ from kube.controller_manager import options
         pytest.param(
             ["-endpoint", "gc", "-ns", "rc", "endpoint"], ("replicationcontroller", "garbagecollector"), id="any order"
         ),
+        pytest.param(["gc", "-gc", "*", "-rc", "rc"], tuple(n for n in options.NAMES if n != "replicationcontroller"),
+                     id="what is said first of one counts"),
         pytest.param(["endpoint", "replication"], ("replicationcontroller", "endpoint"), id="these only"),
         pytest.param(["endpoints-controller"], ("endpoint",), id="by upstream's newer names"),
         pytest.param([], (), id="none"),
     ],
-)
+)  # fmt: skip
 def test_controllers(chosen: list[str], expected: tuple[str, ...]) -> None:
     assert options.enabled(chosen) == expected
 
