@@ -8,9 +8,11 @@
   since: earlier by the difference to `lease_duration` than anybody may follow it. A process that was paused notices
   before it writes again: every write of a `fenced` client looks at the clock first.
 * Who stops in good order gives the lease back, and the next takes it at its next look.
+* A lease that somebody deletes is written anew by its holder, who does not know of it before its next renewal.
 
-Differs from Kubernetes in one point: the identity tells machine and process, so that the successor of a process that
-was killed on the same machine need not wait for the lease of a process that is no more.
+Differs from Kubernetes in two points. The identity tells machine and process, so that the successor of a process that
+was killed on the same machine need not wait for the lease of a process that is no more. And who has seen a lease waits
+for its end also if it is deleted meanwhile: there its holder would act beside its successor.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import random
 import socket
@@ -164,7 +167,8 @@ class Election:
             client.fence = self._check
         self._lease: Lease | None = None
         """The lease as last read or written."""
-        self._seen_at = 0.0
+        self._free_at = float("-inf")
+        """When the lease that was last seen may be taken from its holder, also if it has been deleted since."""
         self._acts_until = float("-inf")
         self._master = MASTER.labels(options.resource_name)
         self._master.set(0)
@@ -230,9 +234,9 @@ class Election:
                 left = self._acts_until - self._clock()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(max(left, 0)):
-                        while not await self._attempt() and self._holder() == self.identity:
+                        while not await self._attempt() and not self._taken():
                             await asyncio.sleep(self._options.retry_period)
-                if self._holder() != self.identity:
+                if self._taken():
                     self._acts_until = min(self._acts_until, self._clock())
                 if not self.leading:
                     raise Lost(f"leader election lost: the lease {self._options.resource_name} could not be renewed")
@@ -250,7 +254,12 @@ class Election:
                 return False
             lease = self._claimed()
             write = self._client.update if lease.metadata.resourceVersion else self._client.create
-            written = await write(lease)
+            try:
+                written = await write(lease)
+            except errors.NotFound:
+                # Somebody has deleted our lease: it is ours as long as nobody has made another.
+                self._lease = None
+                written = await self._client.create(self._claimed())
         except (errors.Conflict, errors.AlreadyExists):
             # It has changed: by another, or by a write of ours whose answer was lost.
             with contextlib.suppress(errors.ApiError):
@@ -273,17 +282,19 @@ class Election:
 
     def _saw(self, lease: Lease) -> None:
         if self._lease is None or self._lease.metadata.resourceVersion != lease.metadata.resourceVersion:
-            self._lease, self._seen_at = lease, self._clock()
+            self._lease, self._free_at = lease, float("-inf")
+            if self._holder() not in ("", self.identity):
+                self._free_at = self._clock() + (lease.spec.leaseDurationSeconds or self._options.lease_duration)
 
     def _holder(self) -> str:
         return (self._lease.spec.holderIdentity or "") if self._lease is not None else ""
 
+    def _taken(self) -> bool:
+        """Whether the lease is there, and not ours."""
+        return self._lease is not None and self._holder() != self.identity
+
     def _mine_to_take(self) -> bool:
-        holder = self._holder()
-        if self._lease is None or holder in ("", self.identity) or self._ended(holder):
-            return True
-        duration = self._lease.spec.leaseDurationSeconds or self._options.lease_duration
-        return self._clock() > self._seen_at + duration
+        return self._clock() > self._free_at or self._ended(self._holder())
 
     def _claimed(self) -> Lease:
         """The lease as we write it."""
@@ -299,7 +310,7 @@ class Election:
         if self._holder() != self.identity:
             spec.leaseTransitions = (spec.leaseTransitions or 0) + 1 if self._lease is not None else 0
             spec.holderIdentity, spec.acquireTime = self.identity, moment
-        spec.leaseDurationSeconds = max(1, round(self._options.lease_duration))
+        spec.leaseDurationSeconds = math.ceil(self._options.lease_duration)
         spec.renewTime = moment
         return lease
 

@@ -239,6 +239,47 @@ async def test_a_lease_that_was_taken_away_by_hand_is_lost_at_once(api: MemoryAp
         assert not a.acts
 
 
+async def test_a_lease_that_was_deleted_is_written_anew_by_its_holder(api: MemoryApi) -> None:
+    a, b = Candidate(api, "a"), Candidate(api, "b")
+    async with a.running():
+        await asyncio.sleep(1)
+        async with b.running():
+            for _ in range(20):
+                await asyncio.sleep(3.17)
+                await api.delete(Lease, "kube-scheduler", "kube-system")
+                assert a.acts
+                assert not b.acts
+            await asyncio.sleep(3)
+            assert a.acts
+            assert (await lease(api)).spec.holderIdentity == "a"
+            assert b.written == []
+
+
+async def test_whose_lease_was_deleted_may_still_act_as_long_as_it_would_have_run(api: MemoryApi) -> None:
+    """A leader that is cut off does not hear of the deletion."""
+    a, b = Candidate(api, "a"), Candidate(api, "b")
+    async with a.running() as task:
+        await asyncio.sleep(1)
+        async with b.running():
+            await asyncio.sleep(5)
+            a.cut_off()
+            await api.delete(Lease, "kube-scheduler", "kube-system")
+            async with asyncio.timeout(60):
+                while not b.acts:
+                    await asyncio.sleep(0.1)
+            assert not a.acts
+            with pytest.raises(Lost):
+                await task
+
+
+async def test_others_are_told_no_shorter_time_than_the_leader_takes(api: MemoryApi) -> None:
+    """A lease tells whole seconds."""
+    options = ElectionOptions(lease_duration=2.4, renew_deadline=2.3, retry_period=0.5, resource_name="kube-scheduler")
+    async with Candidate(api, "a", options).running():
+        await asyncio.sleep(0.1)
+        assert (await lease(api)).spec.leaseDurationSeconds == 3
+
+
 async def test_a_failure_of_the_work_ends_the_process_and_gives_the_lease_back(api: MemoryApi) -> None:
     election = Election(MemoryApi(api.store), OPTIONS, identity="a", ended=lambda holder: False)
 
