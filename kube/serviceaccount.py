@@ -88,7 +88,8 @@ def bound_claims(
     `seconds`: until it expires; `warn_after`: seconds until its holder ought to have a newer one, 0: as it expires.
     """
     private: dict[str, Any] = {"namespace": namespace, "serviceaccount": account._asdict()}
-    private |= {kind: named._asdict() for kind, named in (bound or {}).items()}
+    for kind, named in (bound or {}).items():
+        private[kind] = named._asdict() if named.uid else {"name": named.name}  # a node that is not there
     if warn_after:
         private["warnafter"] = now + warn_after
     return {

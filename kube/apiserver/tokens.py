@@ -218,7 +218,8 @@ class Tokens:
                 await self._still(resource, namespace if resource.namespaced else "", named)
             if kind != "secret":
                 extra[f"authentication.kubernetes.io/{kind}-name"] = [str(named.get("name", ""))]
-                extra[f"authentication.kubernetes.io/{kind}-uid"] = [str(named.get("uid", ""))]
+                if named.get("uid"):
+                    extra[f"authentication.kubernetes.io/{kind}-uid"] = [str(named["uid"])]
         return Known(_user(namespace, account, extra), common)
 
     async def _legacy(self, token: str, audiences: Collection[str]) -> Known:

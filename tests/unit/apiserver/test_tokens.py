@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,6 +156,47 @@ async def test_a_bound_token_names_its_pod_and_dies_with_it(cluster: Cluster) ->
     assert known.user.extra["authentication.kubernetes.io/pod-uid"] == [uid]
     await cluster.http.delete(f"{CORE}/pods/p")
     assert await cluster.refused(token) == "service account token has been invalidated: pod p is gone"
+
+
+@pytest.mark.parametrize(("plural", "kind"), [("secrets", "Secret"), ("nodes", "Node")])
+async def test_a_token_may_be_bound_to_a_secret_or_a_node(cluster: Cluster, plural: str, kind: str) -> None:
+    path = "/api/v1/nodes" if kind == "Node" else f"{CORE}/{plural}"
+    uid = (await cluster.http.post(path, json={"metadata": {"name": "it"}})).json()["metadata"]["uid"]
+    token = await cluster.token(boundObjectRef={"kind": kind, "apiVersion": "v1", "name": "it"})
+    assert claims_of(token)["kubernetes.io"][kind.lower()] == {"name": "it", "uid": uid}
+    known = await cluster.known(token)
+    assert known is not None
+    assert known.user.extra.get("authentication.kubernetes.io/node-uid") == ([uid] if kind == "Node" else None)
+    await cluster.http.delete(f"{path}/it")
+    assert await cluster.refused(token) == f"service account token has been invalidated: {kind.lower()} it is gone"
+    await cluster.http.post(path, json={"metadata": {"name": "it"}})
+    assert "is gone" in await cluster.refused(token), "another of the same name"
+
+
+async def test_a_pod_that_ends_keeps_its_token_for_a_minute_after_its_grace(cluster: Cluster) -> None:
+    placed = pod("builder")
+    placed["spec"] |= {"nodeName": "n"}
+    await cluster.create("pods", "p", **placed)
+    cluster.now = time.time()
+    token = await cluster.token(expirationSeconds=7200, boundObjectRef={"kind": "Pod", "apiVersion": "v1", "name": "p"})
+    await cluster.http.delete(f"{CORE}/pods/p?gracePeriodSeconds=30")
+    assert await cluster.known(token), "it may say farewell"
+    cluster.now += 80
+    assert await cluster.known(token)
+    cluster.now += 20
+    assert await cluster.refused(token) == "service account token has been invalidated: pod p is gone"
+
+
+async def test_a_node_that_is_not_there_is_told_by_its_name(cluster: Cluster) -> None:
+    placed = pod("builder")
+    placed["spec"] |= {"nodeName": "vanished"}
+    await cluster.create("pods", "p", **placed)
+    token = await cluster.token(boundObjectRef={"kind": "Pod", "apiVersion": "v1", "name": "p"})
+    assert claims_of(token)["kubernetes.io"]["node"] == {"name": "vanished"}
+    known = await cluster.known(token)
+    assert known is not None
+    assert known.user.extra["authentication.kubernetes.io/node-name"] == ["vanished"]
+    assert "authentication.kubernetes.io/node-uid" not in known.user.extra
 
 
 async def test_what_every_pod_asks_for_lives_a_year_and_tells_when_to_read_it_again(cluster: Cluster) -> None:
