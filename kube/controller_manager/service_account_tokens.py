@@ -50,7 +50,7 @@ class TokenController(Controller):
     async def reconcile(self, key: str) -> float | None:
         account = self._accounts.get(key)
         secrets = self._secrets.indexed(BY_ACCOUNT, key)
-        if account is None or account.metadata.deletionTimestamp is not None:
+        if account is None:
             for secret in secrets:
                 await self._remove(secret)
             return None
@@ -63,7 +63,7 @@ class TokenController(Controller):
             await self._fill(account, secret)
             ours.append(secret.name)
         namespace = self._namespaces.get(account.namespace)
-        if namespace is None or namespace.metadata.deletionTimestamp is not None:
+        if namespace is None or any(each.metadata.deletionTimestamp is not None for each in (namespace, account)):
             return None
         await self._keep_listed(account, ours)
         return None
@@ -144,7 +144,6 @@ class TokenController(Controller):
         return content
 
     async def _remove(self, secret: Secret) -> None:
-        log.info("removing a token, its account is gone", extra={"secret": secret.key})
         try:
             # The cache of accounts may be behind: asked of the API, an account that has come is spared.
             live = await self._client.get(ServiceAccount, secret.metadata.annotations[ACCOUNT_NAME], secret.namespace)
@@ -153,6 +152,7 @@ class TokenController(Controller):
                 return
         except errors.NotFound:
             pass
+        log.info("removing a token, its account is gone", extra={"secret": secret.key})
         try:
             await self._client.delete(Secret, secret.name, secret.namespace, uid=secret.metadata.uid)
         except errors.NotFound:

@@ -166,3 +166,19 @@ async def test_what_a_quota_refuses_is_made_when_the_quota_is_raised(api: Memory
         api.fail_before = lambda verb, model, key: None
         await asyncio.sleep(100)
         assert len((await api.get(ServiceAccount, "default", "default")).secrets) == 1
+
+
+async def test_an_account_that_is_held_keeps_its_token_until_it_is_gone(
+    api: MemoryApi, files: Options, caplog: pytest.LogCaptureFixture
+) -> None:
+    await namespace(api, "default")
+    await api.create(ServiceAccount(metadata=ObjectMeta(name="held", namespace="default", finalizers=["a/b"])))
+    async with controllers(api, options=files):
+        await asyncio.sleep(2)
+        await api.delete(ServiceAccount, "held", "default")
+        await asyncio.sleep(2)
+        assert sum(name.startswith("held-token-") for name in await tokens(api)) == 1
+        assert "removing a token, its account is gone" not in caplog.messages
+        await api.patch(ServiceAccount, "held", "default", {"metadata": {"finalizers": None}})
+        await asyncio.sleep(2)
+        assert not any(name.startswith("held-token-") for name in await tokens(api))
