@@ -41,31 +41,35 @@ class Quotas:
         for entry in self._cache.of(RESOURCE_QUOTAS).select(prefix):
             kv = newer.get(entry.key) or KeyValue(entry.key, entry.value, entry.revision)
             try:
-                charged = self._charged(resource, kv, obj)
+                quota, charged = self._charged(resource, kv, obj)
             except errors.Forbidden:
                 fresh, _ = await self._store.get(entry.key)
                 if fresh is None:
                     continue
                 kv = fresh
-                charged = self._charged(resource, kv, obj)
-            if charged is not None:
+                quota, charged = self._charged(resource, kv, obj)
+            if charged is not None or counts_soon(quota, obj):
                 companions.compares.append(Compare(kv.key, kv.revision))
+            if charged is not None:
                 companions.ops.append(Put(kv.key, codec.encode(charged)))
         return companions
 
     @staticmethod
-    def _charged(resource: Resource, kv: KeyValue, obj: Object) -> ResourceQuota | None:
-        """The quota with the object's use added; None if it does not count it."""
+    def _charged(resource: Resource, kv: KeyValue, obj: Object) -> tuple[ResourceQuota, ResourceQuota | None]:
+        """The quota, and the same with the object's use added; None if it does not count it."""
         quota = codec.decode(ResourceQuota, kv)
         charged = charge(resource, quota, obj)
         if charged is not None:
             charged.metadata.resourceVersion = ""
-        return charged
+        return quota, charged
 
 
 def charge(resource: Resource, quota: ResourceQuota, obj: Object) -> ResourceQuota | None:
-    """The quota with the object's use added; None if it does not count it. Raises Forbidden if there is no room."""
-    hard, used = quota.status.hard or quota.spec.hard, quota.status.used
+    """The quota with the object's use added; None if it does not count it. Raises Forbidden if there is no room.
+
+    What holds is what the controller has put in force: nothing, until it has counted for the first time.
+    """
+    hard, used = quota.status.hard, quota.status.used
     if not usage.counts(quota, obj):
         return None
     asked = {name: value for name, value in usage.of_object(obj).items() if name in hard and quantity.parse(value)}
@@ -93,6 +97,15 @@ def charge(resource: Resource, quota: ResourceQuota, obj: Object) -> ResourceQuo
     charged = quota.clone()
     charged.status.used = {**used, **after}
     return charged
+
+
+def counts_soon(quota: ResourceQuota, obj: Object) -> bool:
+    """Whether the object will count for the quota once the controller has put in force what it is to be.
+
+    It must be there before that, else nobody would count it: the controller counts once more when it has done so.
+    """
+    soon = quota.spec.hard.keys() - quota.status.hard.keys()
+    return bool(soon) and usage.counts(quota, obj) and not soon.isdisjoint(usage.of_object(obj))
 
 
 def _listed(amounts: Mapping[str, str] | Amounts, names: Iterable[str]) -> str:

@@ -3,7 +3,8 @@
 What is created is added to it by the apiserver, in the transaction that creates it; here what has gone is taken off,
 and a quota that is new or was changed is counted for the first time. What there is is asked of the API, *after* the
 quota was read: so it holds everything that is charged to the quota as it was read, and whatever is charged later makes
-the write fail and be computed again. A count that lags would let too much in.
+the write fail and be computed again. A count that lags would let too much in. What is not in force yet
+(`status.hard`) is not charged: so it is counted twice, before and after it is.
 """
 
 from __future__ import annotations
@@ -54,14 +55,16 @@ class ResourceQuotaController(Controller):
             if wanted(resource, quota.spec.hard):
                 objects += (await self._client.list(resource.model, quota.namespace)).items
         used = usage.total(quota, objects, now())
-        if quota.status.hard != quota.spec.hard or quota.status.used != used:
+        in_force = quota.status.hard == quota.spec.hard
+        if not in_force or quota.status.used != used:
             quota.status.hard, quota.status.used = dict(quota.spec.hard), used
             try:
                 await self._client.update(quota, "status")
             except errors.NotFound:
                 return None
             log.info("quota counted", extra={"quota": key, "used": used})
-        return self._sync_period
+        # What was created before it was in force was charged to nothing, and may have come after it was listed.
+        return self._sync_period if in_force else GATHER
 
     # What wakes it
 

@@ -8,9 +8,13 @@ from typing import Any
 import httpx
 import pytest
 
-from kube.api.core import LimitRangeItem, Pod, PodSpec, ResourceRequirements
+from kube.api.core import ConfigMap, LimitRangeItem, Pod, PodSpec, ResourceRequirements
+from kube.api.meta import ObjectMeta
+from kube.api.resources import CONFIG_MAPS
+from kube.apiserver.quota import Quotas
 from kube.apiserver.registry.limit_ranges import violations
 from tests.objects import container
+from tests.unit.apiserver.conftest import Server
 
 PODS = "/api/v1/namespaces/default/pods"
 QUOTAS = "/api/v1/namespaces/default/resourcequotas"
@@ -82,10 +86,39 @@ async def test_what_a_quota_counts_must_be_said(http: httpx.AsyncClient) -> None
 
 
 async def test_a_quota_that_nobody_has_counted_yet(http: httpx.AsyncClient) -> None:
+    """What stands in one file with its quota is created: a quota holds from when the controller has put it in force,
+    in status.hard, and what it has not counted by then (nobody but a person writes so) is not known.
+    """
     made = {"kind": "ResourceQuota", "apiVersion": "v1", "metadata": {"name": "q"}, "spec": {"hard": {"pods": "3"}}}
-    await http.post(QUOTAS, json=made)
+    created = (await http.post(QUOTAS, json=made)).json()
+    assert (await http.post(PODS, json=pod("early"))).status_code == 201
+    created["status"] = {"hard": {"pods": "3"}}
+    assert (await http.put(f"{QUOTAS}/q/status", json=created)).status_code == 200
     refused = await http.post(PODS, json=pod())
     assert refused.json()["message"] == 'pods "p" is forbidden: status unknown for quota: q, resources: pods'
+
+
+@pytest.mark.parametrize(
+    ("in_force", "charged"),
+    [
+        pytest.param({}, False, id="a new quota"),
+        pytest.param({"pods": "3"}, False, id="a quota that counts more from now on"),
+        pytest.param({"configmaps": "3"}, True, id="a quota that is in force"),
+    ],
+)
+async def test_what_is_not_charged_yet_is_there_before_it_would_be(
+    http: httpx.AsyncClient, server: Server, in_force: dict[str, str], charged: bool
+) -> None:
+    """The controller counts once more after it has put a quota in force: what was let in has to be there by then."""
+    await quota(http, {"pods": "3", "configmaps": "3"})
+    made = (await http.get(f"{QUOTAS}/q")).json()
+    made["status"] = {"hard": in_force, "used": dict.fromkeys(in_force, "0")}
+    made = (await http.put(f"{QUOTAS}/q/status", json=made)).json()
+    await http.get(QUOTAS)
+    late = ConfigMap(metadata=ObjectMeta(name="late", namespace="default"))
+    found = await Quotas(server.store, server.cache).charge(CONFIG_MAPS, "default", late, {})
+    assert [compare.revision for compare in found.compares] == [int(made["metadata"]["resourceVersion"])]
+    assert bool(found.ops) is charged
 
 
 @pytest.mark.parametrize(

@@ -186,6 +186,30 @@ def test_what_claims_use() -> None:
 
 
 @pytest.mark.looptime
+async def test_what_came_before_the_quota_was_in_force_is_counted_too(api: MemoryApi) -> None:
+    """It was charged to nothing: there was no quota, or one that did not count its kind."""
+    await api.create(quota({"pods": "5"}))
+    listing = api.list
+    config = ConfigMap(metadata=ObjectMeta(name="late", namespace="default"))
+    late: dict[Any, Any] = {Pod: pod("late"), ConfigMap: config}
+
+    async def crossed(*args: Any, **words: Any) -> Any:
+        found: Any = await listing(*args, **words)
+        if args[0] in late:
+            await api.create(late.pop(args[0]))
+        return found
+
+    async with controllers(api, QUOTA):
+        api.list = crossed  # type: ignore[method-assign]
+        await asyncio.sleep(2)
+        assert await used(api) == {"pods": "1"}
+        await api.patch(ResourceQuota, "q", "default", {"spec": {"hard": {"pods": None, "configmaps": "5"}}})
+        await asyncio.sleep(2)
+        assert not late
+        assert await used(api) == {"configmaps": "1"}
+
+
+@pytest.mark.looptime
 async def test_a_claim_that_grows_is_counted_anew(api: MemoryApi) -> None:
     made = await api.create(claim("c"))
     await api.create(quota({"requests.storage": "10Gi", "count/leases.coordination.k8s.io": "2"}))
