@@ -142,6 +142,21 @@ async def test_a_leader_that_is_killed_is_followed_when_its_lease_has_run_out(ap
         assert not first.acts, "it was cut off, and has stopped by itself"
 
 
+@pytest.mark.parametrize("seconds", [30 + number / 3 for number in range(12)])
+async def test_the_lease_is_taken_the_moment_it_has_run_out(api: MemoryApi, seconds: float) -> None:
+    """And not one look later: all that is lost is the time until its last renewal was seen."""
+    a, b = Candidate(api, "a"), Candidate(api, "b")
+    async with a.running():
+        await asyncio.sleep(0.1)
+        async with b.running():
+            await asyncio.sleep(seconds)
+            a.cut_off()
+            renewed = asyncio.get_running_loop().time() // 2 * 2
+            while not b.acts:
+                await asyncio.sleep(0.05)
+            assert asyncio.get_running_loop().time() <= renewed + 15 + 2.4 + 0.2
+
+
 async def test_a_leader_that_is_cut_off_stops_before_another_starts(api: MemoryApi) -> None:
     a, b = Candidate(api, "a"), Candidate(api, "b")
     async with a.running() as task:
