@@ -12,7 +12,6 @@ from collections import Counter, OrderedDict
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
-from kube.api.core import Pod
 from kube.scheduler.cache import Cache
 from kube.scheduler.changes import ClusterChange
 from kube.scheduler.framework import Filter, GlobalFilter, Profile, Refusal
@@ -152,14 +151,6 @@ class Algorithm:
                 refused = self.table(pod).refusal(node)
             table.refresh()
         return refused
-
-    def could_go(self, pod: Pod, node: str) -> bool:
-        """Whether a node, as it is now, would take a pod."""
-        there = self._cache.get(node)
-        if there is None or there.node is None:
-            return False
-        info = PodInfo.of(pod)
-        return self.fits(info, node) is None
 
     def _rule_out(self, pod: PodInfo) -> None:
         for filter_ in self.profile(pod).filters:

@@ -21,7 +21,10 @@ from kube.api.meta import LabelSelector, Object
 from kube.api.unstructured import Unstructured
 from kube.scheduler.algorithm import Algorithm, Unschedulable, listed
 from kube.scheduler.cache import Cache
+from kube.scheduler.changes import ClusterChange
+from kube.scheduler.framework import GlobalFilter
 from kube.scheduler.matching import selector_of
+from kube.scheduler.nodeinfo import NodeInfo
 from kube.scheduler.podinfo import PodInfo
 
 LARGEST_OFFSET = 2**31 + 1
@@ -96,6 +99,33 @@ class Preemption:
         told = listed({reason: count for reason, count in reasons.items() if count})
         why.preemption = f"preemption: 0/{why.nodes} nodes are available: {told}."
         return None
+
+    def worth_a_try(self, pod: Pod, node: str, awaited: ClusterChange) -> bool:
+        """Whether a pod that waits for those changes is to be tried again, now that a node is as it is.
+
+        It is if the node would take it, or would if others went away. And it is if the node refuses it for a reason for
+        which it does not wait yet: what can help against that one would pass it by.
+        """
+        there = self._cache.get(node)
+        if there is None or there.node is None:
+            return False
+        info = PodInfo.of(pod)
+        refused = self._algorithm.fits(info, node)
+        if refused is None:
+            return True
+        by, refusal = refused
+        if isinstance(by, GlobalFilter) or by.helped_by & ~awaited:
+            return True
+        return refusal.resolvable and pod.spec.preemptionPolicy != "Never" and self._takes_without_lower(info, there)
+
+    def _takes_without_lower(self, pod: PodInfo, node: NodeInfo) -> bool:
+        lower = [p for p in node.pods.values() if p.cls.priority < pod.cls.priority]
+        if not lower:
+            return False
+        with self._cache.trial(node.name) as trial:
+            for other in lower:
+                trial.take(other)
+            return self._algorithm.fits(pod, node.name) is None
 
     def asked(self, pod: PodInfo, victims: tuple[PodInfo, ...]) -> None:
         """The victims have been asked to go."""

@@ -71,8 +71,9 @@ class SchedulingQueue:
         self._parked: dict[Lot, dict[str, Entry]] = {}
         self._wake = asyncio.Event()
         self._serial = 0
-        self.fits: Callable[[Pod, str], bool] = lambda pod, node: True
-        """Whether a pod that only filters of one node have refused would be taken by a node as it is now."""
+        self.worth_a_try: Callable[[Pod, str, ClusterChange], bool] = lambda pod, node, awaited: True
+        """Whether a pod that only filters of one node have refused, and that waits for those changes, is to be tried
+        again now that something has happened to a node."""
 
     def add(self, pod: Pod) -> None:
         """A pod that needs a node: new to the queue, or changed.
@@ -144,7 +145,7 @@ class SchedulingQueue:
         """Bring back the parked pods that this change can help; `node`: where it happened."""
         for lot in [lot for lot in self._parked if lot.helped_by & change]:
             entries = [*self._parked[lot].values()]
-            if node and lot.local and not self.fits(entries[0].pod, node):
+            if node and lot.local and not self.worth_a_try(entries[0].pod, node, lot.helped_by):
                 continue
             for entry in entries:
                 self._wake_up(entry)

@@ -113,11 +113,11 @@ def build(
     claims, volumes, classes = (informers.of(each) for each in VOLUMES)
     context = Context(cache, selectors.of, selectors.of_services, claims.get, volumes.get, classes.get)
     algorithm = Algorithm(cache, settings.profiles(context), seed)
-    queue.fits = algorithm.could_go
     informers.of(Pod).keep(slimmed)
     EventHandlers(cache, queue, algorithm.profiles).watch(informers)
     metrics.watch(queue)
     preemption = Preemption(cache, algorithm, informers.of(resources.POD_DISRUPTION_BUDGETS.model).list)
+    queue.worth_a_try = preemption.worth_a_try
     reporter = Reporter(client, recorder, informers.of(Pod).get)
     decisions = explain.Decisions()
     scheduler = Scheduler(queue, cache, algorithm.choose, preemption, client.bind, reporter, decisions)

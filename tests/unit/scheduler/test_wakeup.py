@@ -1,0 +1,135 @@
+"""What wakes a pod that waits: whatever can help it, also by turns, and also what helps it to push others out.
+
+In virtual time, and each time within the longest back-off: long before the timer of five minutes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from kube.api.core import Node, Pod, PodSpec, Taint
+from tests.memory_api import MemoryApi
+from tests.objects import container, node, pod
+from tests.unit.scheduler.test_preemption import ranked
+from tests.unit.scheduler.test_scheduler import create, running, settle
+
+pytestmark = pytest.mark.looptime
+
+WOKEN = 10.5
+"""Seconds after which a pod that was woken has been tried, whatever its back-off."""
+
+TAINT = Taint(key="k", value="v", effect="NoSchedule")
+
+
+@pytest.fixture
+def api() -> MemoryApi:
+    return MemoryApi()
+
+
+async def change(api: MemoryApi, name: str, how: Callable[[Node], None], subresource: str = "") -> None:
+    there = await api.get(Node, name)
+    how(there)
+    await api.update(there, subresource)
+
+
+def becomes_ready(there: Node) -> None:
+    there.status.conditions[0].status = "True"
+
+
+def grows(there: Node) -> None:
+    there.status.allocatable = {**there.status.allocatable, "cpu": "8"}
+
+
+def untainted(there: Node) -> None:
+    there.spec.taints = []
+
+
+def labelled(there: Node) -> None:
+    there.metadata.labels = {"disk": "ssd"}
+
+
+async def test_a_node_that_is_not_ready_when_it_comes_takes_pods_when_it_is(api: MemoryApi) -> None:
+    """They waited for a larger node, and not for one to be ready."""
+    await create(api, node("small", cpu="1"), pod("big", requests={"cpu": "2"}))
+    async with running(api) as cluster:
+        await settle()
+        await create(api, node("large", ready="False"))
+        await settle(30)
+        await change(api, "large", becomes_ready, "status")
+        await settle(WOKEN)
+        assert await cluster.pods() == {"big": "large"}
+
+
+async def test_who_waits_for_one_thing_and_then_for_another_does_not_miss_the_other(api: MemoryApi) -> None:
+    leaving = pod("leaving", node="n", requests={"cpu": "4"})
+    await create(api, node("n", taints=[TAINT]), leaving, pod("p", requests={"cpu": "4"}))
+    async with running(api) as cluster:
+        await settle(30)
+        await change(api, "n", untainted)
+        await settle(30)
+        (condition,) = (await api.get(Pod, "p", "default")).status.conditions
+        assert condition.message.startswith("0/1 nodes are available: 1 Insufficient cpu."), "told anew"
+        await api.delete(Pod, "leaving", "default", grace_period=0)
+        await settle(WOKEN)
+        assert (await cluster.pods())["p"] == "n"
+
+
+async def test_who_is_refused_by_one_node_alone_may_come_to_depend_on_others(api: MemoryApi) -> None:
+    """Zone a has room at last, but one pod too many already; then zone b gets its own."""
+    spread = {
+        "maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchLabels": {"app": "x"}},
+    }  # fmt: skip
+    asking = container({"cpu": "3"}).to_dict()
+    spec = PodSpec.parse({"containers": [asking], "topologySpreadConstraints": [spread]})
+    await create(api, node("a", labels={"zone": "a"}), node("b", labels={"zone": "b"}))
+    await create(
+        api,
+        pod("a0", node="a", labels={"app": "x"}), pod("a1", node="a", requests={"cpu": "4"}),
+        pod("b1", node="b", requests={"cpu": "4"}), pod("p", spec=spec, labels={"app": "x"}),
+    )  # fmt: skip
+    async with running(api) as cluster:
+        await settle(30)
+        await api.delete(Pod, "a1", "default", grace_period=0)
+        await settle(30)
+        assert (await cluster.pods())["p"] == ""
+        await create(api, pod("b0", node="b", labels={"app": "x"}))
+        await settle(WOKEN)
+        assert (await cluster.pods())["p"] == "a"
+
+
+@pytest.mark.parametrize(
+    ("before", "helps", "subresource"),
+    [
+        pytest.param({"cpu": "4"}, grows, "status", id="it offers more"),
+        pytest.param({"cpu": "8", "taints": [TAINT]}, untainted, "", id="it is not tainted any more"),
+        pytest.param({"cpu": "8", "ready": "False"}, becomes_ready, "status", id="it is ready"),
+        pytest.param({"cpu": "8"}, labelled, "", id="it has the label"),
+    ],
+)
+async def test_a_node_that_could_take_the_pod_if_others_went_wakes_it(
+    api: MemoryApi, before: dict[str, Any], helps: Callable[[Node], None], subresource: str
+) -> None:
+    high = ranked("high", 10, "6")
+    if helps is labelled:
+        high.spec.nodeSelector = {"disk": "ssd"}
+    await create(api, node("n", **before), ranked("low", 1, "4", on="n"), high)
+    async with running(api):
+        await settle(30)
+        await change(api, "n", helps, subresource)
+        await settle(WOKEN)
+        assert (await api.get(Pod, "high", "default")).status.nominatedNodeName == "n"
+
+
+async def test_who_may_not_push_out_is_woken_by_room_alone(api: MemoryApi) -> None:
+    high = ranked("high", 10, "6")
+    high.spec.preemptionPolicy = "Never"
+    await create(api, node("n", cpu="4"), ranked("low", 1, "4", on="n"), high)
+    async with running(api) as cluster:
+        await settle(30)
+        await change(api, "n", grows, "status")
+        await settle(WOKEN)
+        assert cluster.parts.queue.attempts("default/high") == 1
