@@ -92,7 +92,7 @@ class EventHandlers:
             self._queue.happened(ClusterChange.POD_ADDED)
         elif before.cls is not after.cls or before.living != after.living:
             # Resized, labelled anew, or asked to go: it counts for less, or for something else.
-            self._queue.happened(ClusterChange.POD_REMOVED | ClusterChange.POD_ADDED)
+            self._queue.happened(ClusterChange.POD_REMOVED | ClusterChange.POD_ADDED, pod.spec.nodeName)
 
     def _gone(self, pod: Pod) -> None:
         self._queue.remove(pod.key)

@@ -133,3 +133,15 @@ async def test_who_may_not_push_out_is_woken_by_room_alone(api: MemoryApi) -> No
         await change(api, "n", grows, "status")
         await settle(WOKEN)
         assert cluster.parts.queue.attempts("default/high") == 1
+
+
+async def test_that_a_pod_begins_to_go_wakes_nobody_whom_it_gives_no_room_yet(api: MemoryApi) -> None:
+    await create(api, node("n"), pod("going", node="n", requests={"cpu": "4"}), pod("p", requests={"cpu": "4"}))
+    async with running(api) as cluster:
+        await settle(30)
+        await api.delete(Pod, "going", "default")
+        await settle(WOKEN)
+        assert cluster.parts.queue.attempts("default/p") == 1
+        await api.delete(Pod, "going", "default", grace_period=0)
+        await settle()
+        assert (await cluster.pods())["p"] == "n"
