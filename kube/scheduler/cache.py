@@ -265,6 +265,10 @@ class Cache:
         """Where room is being made for a pod."""
         return self._nominations.get(key)
 
+    def nominated_on(self, node: str) -> list[str]:
+        """The keys of the pods that room is being made for on a node."""
+        return [*self._nominated.get(node, ())]
+
     def nominated(self, node: str, pod: PodInfo) -> list[PodInfo]:
         """The other pods that room is being made for on a node, which a pod has to respect."""
         there = self._nominated.get(node)

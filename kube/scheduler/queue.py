@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -74,6 +74,8 @@ class SchedulingQueue:
         self.worth_a_try: Callable[[Pod, str, ClusterChange], bool] = lambda pod, node, awaited: True
         """Whether a pod that only filters of one node have refused, and that waits for those changes, is to be tried
         again now that something has happened to a node."""
+        self.nominated: Callable[[str], Iterable[str]] = lambda node: ()
+        """The keys of the pods that room is being made for on a node."""
 
     def add(self, pod: Pod) -> None:
         """A pod that needs a node: new to the queue, or changed.
@@ -144,10 +146,7 @@ class SchedulingQueue:
     def happened(self, change: ClusterChange, node: str = "") -> None:
         """Bring back the parked pods that this change can help; `node`: where it happened."""
         for lot in [lot for lot in self._parked if lot.helped_by & change]:
-            entries = [*self._parked[lot].values()]
-            if node and lot.local and not self.worth_a_try(entries[0].pod, node, lot.helped_by):
-                continue
-            for entry in entries:
+            for entry in self._helped(lot, node):
                 self._wake_up(entry)
 
     def attempts(self, key: str) -> int:
@@ -174,6 +173,15 @@ class SchedulingQueue:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
+
+    def _helped(self, lot: Lot, node: str) -> list[Entry]:
+        entries = self._parked[lot]
+        every = [*entries.values()]
+        if not node or not lot.local or self.worth_a_try(every[0].pod, node, lot.helped_by):
+            return every
+        # They ask the same, but room that is kept for one of them is there for that one alone.
+        kept = [entries[key] for key in self.nominated(node) if key in entries]
+        return [entry for entry in kept if self.worth_a_try(entry.pod, node, lot.helped_by)]
 
     def _flying(self, pod: Pod) -> Entry | None:
         """The entry of this very pod, if it is still ours to put back: it may have been deleted or replaced."""

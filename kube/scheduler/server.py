@@ -117,7 +117,7 @@ def build(
     EventHandlers(cache, queue, algorithm.profiles).watch(informers)
     metrics.watch(queue)
     preemption = Preemption(cache, algorithm, informers.of(resources.POD_DISRUPTION_BUDGETS.model).list)
-    queue.worth_a_try = preemption.worth_a_try
+    queue.worth_a_try, queue.nominated = preemption.worth_a_try, cache.nominated_on
     reporter = Reporter(client, recorder, informers.of(Pod).get)
     decisions = explain.Decisions()
     scheduler = Scheduler(queue, cache, algorithm.choose, preemption, client.bind, reporter, decisions)

@@ -145,3 +145,16 @@ async def test_that_a_pod_begins_to_go_wakes_nobody_whom_it_gives_no_room_yet(ap
         await api.delete(Pod, "going", "default", grace_period=0)
         await settle()
         assert (await cluster.pods())["p"] == "n"
+
+
+async def test_room_that_is_kept_for_one_pod_wakes_it_and_not_its_like(api: MemoryApi) -> None:
+    """Two that ask the same wait for their victims on two nodes: those of the second go first."""
+    await create(api, node("n1"), node("n2"))
+    await create(api, ranked("low-n1", 1, "4", on="n1"), ranked("low-n2", 1, "4", on="n2"))
+    async with running(api) as cluster:
+        await create(api, ranked("first", 10, "4"), ranked("second", 10, "4"))
+        await settle(30)
+        where = (await api.get(Pod, "second", "default")).status.nominatedNodeName
+        await api.delete(Pod, f"low-{where}", "default", grace_period=0)
+        await settle(WOKEN)
+        assert (await cluster.pods())["second"] == where
