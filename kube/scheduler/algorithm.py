@@ -46,28 +46,25 @@ class Unschedulable(Exception):
         reasons: Counter[str],
         helped_by: ClusterChange,
         *,
-        refused_by: tuple[Filter, ...] = (),
         resolvable: tuple[str, ...] = (),
         preemption: str = "",
+        alike: Hashable | None = None,
     ) -> None:
         self.nodes = nodes
         self.reasons = reasons
         """How many nodes gave each reason; a node may give several."""
         self.helped_by = helped_by
         """The changes that can make a difference."""
-        self.refused_by = refused_by
         self.resolvable = resolvable
         """The nodes that could take it if other pods went away from them."""
         self.preemption = preemption
         """What came of looking for pods to push out."""
+        self.alike = alike
+        """Of a pod that only filters which look at one node alone have refused: what it shares with those whom a node
+        answers alike. None also if a plug-in does not say what its answers depend on."""
         self.everywhere = ""
         """What ruled out all nodes at once."""
         super().__init__()
-
-    @property
-    def local(self) -> bool:
-        """Whether only filters that look at one node alone have refused it."""
-        return not any(isinstance(each, GlobalFilter) for each in self.refused_by)
 
     def __str__(self) -> str:
         if not self.nodes:
@@ -157,7 +154,7 @@ class Algorithm:
             refusal = filter_.refused(pod)
             if refusal is not None:
                 nodes = self._cache.existing
-                why = Unschedulable(nodes, Counter(), filter_.helped_by, refused_by=(filter_,))
+                why = Unschedulable(nodes, Counter(), filter_.helped_by)
                 why.everywhere = ", ".join(refusal.reasons)
                 raise why
 
@@ -199,14 +196,18 @@ class Algorithm:
         reasons: Counter[str] = Counter()
         helped_by = ClusterChange.NODE_ADDED
         resolvable: list[str] = []
-        by: dict[Filter, None] = {}
+        local = True
         for filter_, refusal, names in refusals:
             for reason in refusal.reasons:
                 reasons[reason] += len(names)
             helped_by |= filter_.helped_by
-            by[filter_] = None
+            local = local and not isinstance(filter_, GlobalFilter)
             if refusal.resolvable:
                 resolvable += names
         return Unschedulable(
-            self._cache.existing, reasons, helped_by, refused_by=tuple(by), resolvable=tuple(resolvable)
+            self._cache.existing,
+            reasons,
+            helped_by,
+            resolvable=tuple(resolvable),
+            alike=self.profile(pod).sign(pod) if local else None,
         )

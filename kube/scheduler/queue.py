@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -40,8 +40,8 @@ class Lot:
 
     cls: PodClass
     helped_by: ClusterChange
-    local: bool
-    """Whether what happens to a node can only make a difference on that node."""
+    alike: Hashable | None
+    """Set if what happens to a node can only make a difference on that node: what those share whom it answers alike."""
 
 
 @dataclass(slots=True, eq=False)
@@ -116,10 +116,11 @@ class SchedulingQueue:
             except TimeoutError:
                 continue
 
-    def park(self, pod: Pod, helped_by: ClusterChange, *, local: bool = False) -> None:
+    def park(self, pod: Pod, helped_by: ClusterChange, *, alike: Hashable | None = None) -> None:
         """Nothing could take the pod: put it aside until something happens that can help it.
 
-        `local`: it was refused only by filters that look at one node alone.
+        `alike`: it was refused only by filters that look at one node alone, and that answer pods alike of which this is
+        the same.
         """
         entry = self._flying(pod)
         if entry is None:
@@ -127,7 +128,7 @@ class SchedulingQueue:
         self._back_off(entry)
         helped_by |= ClusterChange.NODE_ADDED
         self._move(entry, State.UNSCHEDULABLE)
-        entry.lot = Lot(class_of(entry.pod), helped_by, local)
+        entry.lot = Lot(class_of(entry.pod), helped_by, alike)
         self._parked.setdefault(entry.lot, {})[pod.key] = entry
         self._timer(entry, self._now() + self._longest_wait)
 
@@ -177,7 +178,7 @@ class SchedulingQueue:
     def _helped(self, lot: Lot, node: str) -> list[Entry]:
         entries = self._parked[lot]
         every = [*entries.values()]
-        if not node or not lot.local or self.worth_a_try(every[0].pod, node, lot.helped_by):
+        if not node or lot.alike is None or self.worth_a_try(every[0].pod, node, lot.helped_by):
             return every
         # They ask the same, but room that is kept for one of them is there for that one alone.
         kept = [entries[key] for key in self.nominated(node) if key in entries]

@@ -122,7 +122,7 @@ class Scheduler:
         log.debug("no node can take it", extra={"pod": pod.key, "reason": why, "nominated": nominated})
         metrics.ATTEMPTS.labels("unschedulable").inc()
         self._recorder.refused(info, why, nominated)
-        self._queue.park(pod, why.helped_by, local=why.local)
+        self._queue.park(pod, why.helped_by, alike=why.alike)
         if candidate is None:
             kept = self._cache.nominated_node(pod.key) or ""
             return partial(self._hooks.unschedulable, pod, why, kept)

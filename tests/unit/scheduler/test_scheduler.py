@@ -36,12 +36,19 @@ class Cluster:
         return sorted(e.message for e in (await self.api.list(Event)).items if e.reason == reason)
 
 
-@contextlib.asynccontextmanager
-async def running(api: MemoryApi, name: str = "default-scheduler") -> AsyncIterator[Cluster]:
+def running(api: MemoryApi, name: str = "default-scheduler") -> contextlib.AbstractAsyncContextManager[Cluster]:
     """A scheduler, started after whatever is in the API already."""
+    return running_with(api, configuration.built_in(name), name)
+
+
+@contextlib.asynccontextmanager
+async def running_with(
+    api: MemoryApi, settings: configuration.Settings, name: str = "default-scheduler"
+) -> AsyncIterator[Cluster]:
+    """One with other settings."""
     informers = Informers(EtcdSources(api.store))
     recorder = EventRecorder(api, name)
-    parts = build(api, informers, recorder, configuration.built_in(name), seed=1)
+    parts = build(api, informers, recorder, settings, seed=1)
     tasks = [asyncio.ensure_future(informers.run()), asyncio.ensure_future(recorder.run())]
     await informers.synced()
     tasks.append(asyncio.ensure_future(parts.scheduler.run()))

@@ -11,10 +11,16 @@ from typing import Any
 import pytest
 
 from kube.api.core import Node, Pod, PodSpec, Taint
+from kube.scheduler import plugins
+from kube.scheduler.configuration import Settings
+from kube.scheduler.framework import Filter, Profile
+from kube.scheduler.nodeinfo import NodeInfo
+from kube.scheduler.plugins import Context
+from kube.scheduler.podinfo import PodInfo
 from tests.memory_api import MemoryApi
 from tests.objects import container, node, pod
 from tests.unit.scheduler.test_preemption import ranked
-from tests.unit.scheduler.test_scheduler import create, running, settle
+from tests.unit.scheduler.test_scheduler import create, running, running_with, settle
 
 pytestmark = pytest.mark.looptime
 
@@ -158,3 +164,28 @@ async def test_room_that_is_kept_for_one_pod_wakes_it_and_not_its_like(api: Memo
         await api.delete(Pod, f"low-{where}", "default", grace_period=0)
         await settle(WOKEN)
         assert (await cluster.pods())["second"] == where
+
+
+class ByName(Filter):
+    """Does not say what it depends on: the pod's name."""
+
+    name = "ByName"
+
+    def check(self, pod: PodInfo, node: NodeInfo) -> str | None:
+        return None if node.known.metadata.labels.get("for") == pod.pod.name else "node(s) were for others"
+
+
+def by_name(context: Context) -> list[Profile]:
+    built_in = plugins.default_profile(context)
+    return [Profile(built_in.scheduler_name, (*built_in.filters, ByName()), ())]
+
+
+async def test_a_plug_in_that_does_not_say_what_it_depends_on_is_asked_for_each_pod(api: MemoryApi) -> None:
+    await create(api, node("n"))
+    async with running_with(api, Settings(by_name)) as cluster:
+        for name in ("a", "b"):
+            await create(api, pod(name))
+            await settle(1)
+        await change(api, "n", lambda there: there.metadata.labels.update({"for": "b"}))
+        await settle(WOKEN)
+        assert await cluster.pods() == {"a": "", "b": "n"}
