@@ -22,6 +22,7 @@ from kube.api.core import Pod
 from kube.scheduler import metrics
 from kube.scheduler.algorithm import Choice, Unschedulable
 from kube.scheduler.cache import Cache
+from kube.scheduler.changes import ClusterChange
 from kube.scheduler.podinfo import PodInfo
 from kube.scheduler.preemption import Candidate, Preemption
 from kube.scheduler.queue import SchedulingQueue
@@ -197,12 +198,13 @@ class Scheduler:
         if not self._cache.assumed(pod):
             return
         if now is None or now.metadata.uid != pod.metadata.uid or now.metadata.deletionTimestamp is not None:
-            self._cache.forget(pod)
+            self._forget(pod)
         elif now.spec.nodeName:
+            self._forget(pod)
             self._cache.set_pod(now)
         else:
             metrics.ATTEMPTS.labels("error").inc()
-            self._cache.forget(pod)
+            self._forget(pod)
             self._queue.retry(pod, at_once=self._queue.attempts(pod.key) < AT_ONCE)
 
     def _refused(self, pod: Pod, node: str, why: errors.ApiError) -> None:
@@ -217,5 +219,13 @@ class Scheduler:
             asyncio.get_running_loop().call_later(seconds, self._give_back, pod)
 
     def _give_back(self, pod: Pod) -> None:
-        if self._cache.forget(pod):
+        if self._forget(pod):
             self._queue.retry(pod)
+
+    def _forget(self, pod: Pod) -> bool:
+        """Give back the room that was assumed to be the pod's, to who waits for it. Tells whether it still was."""
+        node = self._cache.node_of(pod.key)
+        if node is None or not self._cache.forget(pod):
+            return False
+        self._queue.happened(ClusterChange.POD_REMOVED, node)
+        return True

@@ -14,7 +14,7 @@ from kube.api.core import ContainerPort, Event, Node, Pod
 from kube.api.meta import Object
 from kube.client.events import EventRecorder
 from kube.client.informer import Informers
-from kube.client.source import EtcdSources
+from kube.client.source import EtcdSources, Sources
 from kube.scheduler import configuration
 from kube.scheduler.server import Parts, build
 from tests.memory_api import MemoryApi
@@ -43,10 +43,10 @@ def running(api: MemoryApi, name: str = "default-scheduler") -> contextlib.Abstr
 
 @contextlib.asynccontextmanager
 async def running_with(
-    api: MemoryApi, settings: configuration.Settings, name: str = "default-scheduler"
+    api: MemoryApi, settings: configuration.Settings, name: str = "default-scheduler", sources: Sources | None = None
 ) -> AsyncIterator[Cluster]:
-    """One with other settings."""
-    informers = Informers(EtcdSources(api.store))
+    """One with other settings, or that reads from elsewhere."""
+    informers = Informers(sources or EtcdSources(api.store))
     recorder = EventRecorder(api, name)
     parts = build(api, informers, recorder, settings, seed=1)
     tasks = [asyncio.ensure_future(informers.run()), asyncio.ensure_future(recorder.run())]

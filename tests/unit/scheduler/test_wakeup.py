@@ -10,13 +10,16 @@ from typing import Any
 
 import pytest
 
+from kube.api import errors
 from kube.api.core import Node, Pod, PodSpec, Taint
-from kube.scheduler import plugins
+from kube.client.source import EtcdSources
+from kube.scheduler import configuration, plugins
 from kube.scheduler.configuration import Settings
 from kube.scheduler.framework import Filter, Profile
 from kube.scheduler.nodeinfo import NodeInfo
 from kube.scheduler.plugins import Context
 from kube.scheduler.podinfo import PodInfo
+from tests.lagging import LaggingSources
 from tests.memory_api import MemoryApi
 from tests.objects import container, node, pod
 from tests.unit.scheduler.test_preemption import ranked
@@ -189,3 +192,34 @@ async def test_a_plug_in_that_does_not_say_what_it_depends_on_is_asked_for_each_
         await change(api, "n", lambda there: there.metadata.labels.update({"for": "b"}))
         await settle(WOKEN)
         assert await cluster.pods() == {"a": "", "b": "n"}
+
+
+class Slow(MemoryApi):
+    """Takes half a second for the bindings of the pod `p`, and then refuses them, or gives the pod to another node."""
+
+    def __init__(self, refuse: bool) -> None:
+        super().__init__()
+        self._refuse = refuse
+
+    async def bind(self, pod: Pod, node: str) -> None:
+        if pod.name == "p":
+            await settle(0.5)
+            if self._refuse:
+                raise errors.Forbidden("no")
+            await super().bind(pod, "theirs")
+        await super().bind(pod, node)
+
+
+@pytest.mark.parametrize("refuse", [pytest.param(True, id="is refused"), pytest.param(False, id="is overtaken")])
+@pytest.mark.parametrize("late", [pytest.param(0.0, id="seen at once"), pytest.param(0.2, id="seen late")])
+async def test_the_room_of_a_binding_that_comes_to_nothing_is_given_to_who_waits(refuse: bool, late: float) -> None:
+    """Upstream: "MoveAllToActiveOrBackoffQueue(AssignedPodDelete)" of an assumed pod that is forgotten."""
+    api = Slow(refuse)
+    sources = LaggingSources(EtcdSources(api.store), 1, lag=late, cut=1000)
+    await create(api, node("n"), node("theirs", unschedulable=True))
+    async with running_with(api, configuration.built_in("default-scheduler"), sources=sources) as cluster:
+        await create(api, pod("p", requests={"cpu": "4"}))
+        await settle(0.2)
+        await create(api, pod("q", requests={"cpu": "4"}))
+        await settle(2)
+        assert (await cluster.pods())["q"] == "n"
