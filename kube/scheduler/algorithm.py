@@ -59,6 +59,8 @@ class Unschedulable(Exception):
         """The nodes that could take it if other pods went away from them."""
         self.preemption = preemption
         """What came of looking for pods to push out."""
+        self.waits = False
+        """Whether it is not its turn to push out others; what room is being made for it remains its own."""
         self.alike = alike
         """Of a pod that only filters which look at one node alone have refused: what it shares with those whom a node
         answers alike. None also if a plug-in does not say what its answers depend on."""

@@ -110,7 +110,7 @@ class Cache:
         self._pods: dict[str, tuple[PodInfo, str]] = {}
         self._assumed: dict[str, str] = {}
         self._nominated: dict[str, dict[str, PodInfo]] = {}
-        self._nominations: dict[str, str] = {}
+        self._nominations: dict[str, tuple[str, tuple[PodInfo, ...]]] = {}
         self.existing = 0
         """How many nodes exist."""
         self.generation = 0
@@ -250,20 +250,30 @@ class Cache:
 
     # Nominations
 
-    def nominate(self, key: str, node: str, pod: PodInfo | None = None) -> None:
-        """Keep the room that is being made on a node for a pod; an empty node name gives it up."""
+    def nominate(self, key: str, node: str, pod: PodInfo | None = None, victims: tuple[PodInfo, ...] = ()) -> None:
+        """Keep the room that is being made on a node for a pod; an empty node name gives it up.
+
+        `victims`: whom we have asked to go, as far as we know.
+        """
         before = self._nominations.pop(key, None)
         if before is not None:
-            del self._nominated[before][key]
-            if not self._nominated[before]:
-                del self._nominated[before]
+            there = self._nominated[before[0]]
+            del there[key]
+            if not there:
+                del self._nominated[before[0]]
         if node and pod is not None:
-            self._nominations[key] = node
+            self._nominations[key] = (node, victims)
             self._nominated.setdefault(node, {})[key] = pod
 
     def nominated_node(self, key: str) -> str | None:
         """Where room is being made for a pod."""
-        return self._nominations.get(key)
+        nomination = self._nominations.get(key)
+        return nomination[0] if nomination else None
+
+    def victims(self, key: str) -> list[PodInfo]:
+        """Those that were asked to go so that a pod has room, and have not gone."""
+        _, victims = self._nominations.get(key, ("", ()))
+        return [victim for victim in victims if (now := self.pod(victim.key)) is not None and now.uid == victim.uid]
 
     def nominated_on(self, node: str) -> list[str]:
         """The keys of the pods that room is being made for on a node."""

@@ -5,7 +5,7 @@ them as possible are put back, the most important first, and those first whose d
 Of the nodes, the one is taken that violates the fewest budgets, then the one whose most important victim is the least
 so, then by the sum of their priorities, their number, and how lately the most important of them began.
 
-Pure but for what it remembers: whom it has asked to go. Until they are gone, the pod does not ask others.
+Until those are gone who were asked to go, the pod does not ask others, unless its node can take it no more.
 """
 
 from __future__ import annotations
@@ -81,13 +81,12 @@ class Preemption:
     ) -> None:
         """`budgets`: the PodDisruptionBudgets of a namespace."""
         self._cache, self._algorithm, self._budgets = cache, algorithm, budgets
-        self._asked: dict[str, tuple[PodInfo, ...]] = {}
 
     def find(self, pod: PodInfo, why: Unschedulable) -> Candidate | None:
         """The node to make room on. If there is none, the refusal is told why (`preemption`)."""
-        reason = self._not_eligible(pod)
+        reason = self._not_eligible(pod, why)
         if reason:
-            why.preemption = f"preemption: {reason}"
+            why.preemption, why.waits = f"preemption: {reason}", True
             return None
         if not why.nodes:
             return None
@@ -108,7 +107,7 @@ class Preemption:
         """
         there = self._cache.get(node)
         if there is None or there.node is None:
-            return False
+            return self._cache.nominated_node(pod.key) == node  # it waits in vain
         info = PodInfo.of(pod)
         refused = self._algorithm.fits(info, node)
         if refused is None:
@@ -127,24 +126,18 @@ class Preemption:
                 trial.take(other)
             return self._algorithm.fits(pod, node.name) is None
 
-    def asked(self, pod: PodInfo, victims: tuple[PodInfo, ...]) -> None:
-        """The victims have been asked to go."""
-        self._asked[pod.key] = victims
-
-    def failed(self, pod: PodInfo) -> None:
-        """They could not be: the pod may ask others."""
-        self._asked.pop(pod.key, None)
-
-    def _not_eligible(self, pod: PodInfo) -> str:
+    def _not_eligible(self, pod: PodInfo, why: Unschedulable) -> str:
         if pod.pod.spec.preemptionPolicy == "Never":
             return "not eligible due to preemptionPolicy=Never."
-        still = [v for v in self._asked.get(pod.key, ()) if (now := self._cache.pod(v.key)) and now.uid == v.uid]
-        if still:
-            return "not eligible due to a terminating pod on the nominated node."
-        self._asked.pop(pod.key, None)
-        nominated = self._cache.get(self._cache.nominated_node(pod.key) or "")
-        if nominated is not None and any(
-            other.cls.priority < pod.cls.priority and _going(other.pod) for other in nominated.pods.values()
+        node = self._cache.nominated_node(pod.key)
+        if node is None or node not in why.resolvable:
+            # Upstream: if its nominated node cannot take it whoever goes, it is considered for preempting again.
+            return ""
+        there = self._cache.get(node)
+        # Our own view of it is late: that they are going may not be seen yet.
+        if self._cache.victims(pod.key) or (
+            there is not None
+            and any(other.cls.priority < pod.cls.priority and _going(other.pod) for other in there.pods.values())
         ):
             return "not eligible due to a terminating pod on the nominated node."
         return ""

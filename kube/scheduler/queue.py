@@ -147,8 +147,15 @@ class SchedulingQueue:
     def happened(self, change: ClusterChange, node: str = "") -> None:
         """Bring back the parked pods that this change can help; `node`: where it happened."""
         for lot in [lot for lot in self._parked if lot.helped_by & change]:
-            for entry in self._helped(lot, node):
-                self._wake_up(entry)
+            entries = [*self._parked[lot].values()]
+            if not node or lot.alike is None or self.worth_a_try(entries[0].pod, node, lot.helped_by):
+                for entry in entries:
+                    self._wake_up(entry)
+        # Room that is kept for a pod is there for it alone, not for others that ask the same. And it waits for that
+        # node: when it can go there no more, whatever the reason, it has to look for another.
+        for kept in [self._entries[key] for key in self.nominated(node) if key in self._entries]:
+            if kept.lot is not None and self.worth_a_try(kept.pod, node, kept.lot.helped_by):
+                self._wake_up(kept)
 
     def attempts(self, key: str) -> int:
         """How often the pod has been tried."""
@@ -174,15 +181,6 @@ class SchedulingQueue:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
-
-    def _helped(self, lot: Lot, node: str) -> list[Entry]:
-        entries = self._parked[lot]
-        every = [*entries.values()]
-        if not node or lot.alike is None or self.worth_a_try(every[0].pod, node, lot.helped_by):
-            return every
-        # They ask the same, but room that is kept for one of them is there for that one alone.
-        kept = [entries[key] for key in self.nominated(node) if key in entries]
-        return [entry for entry in kept if self.worth_a_try(entry.pod, node, lot.helped_by)]
 
     def _flying(self, pod: Pod) -> Entry | None:
         """The entry of this very pod, if it is still ours to put back: it may have been deleted or replaced."""

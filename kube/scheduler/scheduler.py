@@ -111,6 +111,8 @@ class Scheduler:
                 choice = self._choose(info)
             except Unschedulable as why:
                 return self._refuse(info, why)
+        if self._cache.nominated_node(pod.key) not in (None, choice.node):
+            self._give_up(pod)
         self._cache.assume(info, choice.node)
         self._recorder.chosen(info, choice)
         metrics.ATTEMPTS.labels("scheduled").inc()
@@ -125,16 +127,25 @@ class Scheduler:
         self._recorder.refused(info, why, nominated)
         self._queue.park(pod, why.helped_by, alike=why.alike)
         if candidate is None:
+            if not why.waits:
+                self._give_up(pod)
             kept = self._cache.nominated_node(pod.key) or ""
             return partial(self._hooks.unschedulable, pod, why, kept)
         metrics.PREEMPTION_ATTEMPTS.inc()
         metrics.PREEMPTION_VICTIMS.observe(len(candidate.victims))
-        self._preemption.asked(info, candidate.victims)
         outdone = [each.pod for each in self._cache.nominated_below(candidate.node, info.cls.priority)]
         for each in outdone:
             self._cache.nominate(each.key, "")
-        self._cache.nominate(pod.key, candidate.node, info)
+        self._give_up(pod)
+        self._cache.nominate(pod.key, candidate.node, info, candidate.victims)
         return partial(self._make_room, info, why, candidate, outdone)
+
+    def _give_up(self, pod: Pod) -> None:
+        """Keep no room for the pod any more; others may take it."""
+        node = self._cache.nominated_node(pod.key)
+        if node is not None:
+            self._cache.nominate(pod.key, "")
+            self._queue.happened(ClusterChange.POD_REMOVED, node)
 
     async def _written(self, write: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -148,8 +159,7 @@ class Scheduler:
             await self._hooks.preempt(pod, candidate)
         except errors.ApiError as failure:
             log.warning("cannot preempt", extra={"pod": pod.key, "node": candidate.node, "error": failure})
-            self._preemption.failed(info)
-            self._cache.nominate(pod.key, "")
+            self._give_up(pod)
             return
         log.info("preempts", extra={"pod": pod.key, "node": candidate.node, "victims": len(candidate.victims)})
         if outdone:

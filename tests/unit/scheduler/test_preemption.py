@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kube.api import resources
-from kube.api.core import ContainerPort, Event, Pod, PodSpec
+from kube.api.core import ContainerPort, Event, Node, Pod, PodSpec, Taint, Toleration
 from kube.api.meta import Object
 from kube.scheduler.algorithm import Algorithm, Unschedulable
 from kube.scheduler.cache import Cache
@@ -203,3 +203,91 @@ async def test_a_scheduler_that_is_killed_after_it_made_room_finds_its_nominatio
         await settle(12)
         assert await cluster.pods() == {"a-lower": "", "high": "n"}
     assert not [e for e in (await api.list(Event)).items if e.reason == "Preempted" and e.involvedObject.name != "low"]
+
+
+@pytest.mark.looptime
+async def test_room_that_a_pod_cannot_take_after_all_is_not_kept_for_it() -> None:
+    """Upstream clears nominatedNodeName when no node is found to make room on."""
+    api = MemoryApi()
+    high, other = ranked("high", 10, "4"), ranked("other", 5, "4")
+    high.spec.nodeSelector = {"disk": "ssd"}
+    await create(api, node("n", labels={"disk": "ssd"}), ranked("low", 1, "4", on="n"), high)
+    async with running(api) as cluster:
+        await settle(5)
+        there = await api.get(Node, "n")
+        there.metadata.labels = {}
+        await api.update(there)
+        await create(api, other)
+        await settle(5)
+        await api.delete(Pod, "low", "default", grace_period=0)
+        await settle(12)
+        assert await cluster.pods() == {"high": "", "other": "n"}
+        waiting = await api.get(Pod, "high", "default")
+        assert waiting.status.nominatedNodeName == ""
+        (condition,) = waiting.status.conditions
+        assert condition.message.startswith("0/1 nodes are available: 1 node(s) didn't match Pod's node affinity")
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("gone", [True, False], ids=["is gone", "is cordoned"])
+async def test_who_was_to_go_to_a_node_that_cannot_take_it_any_more_makes_room_elsewhere(gone: bool) -> None:
+    """Upstream: "If the pod's nominated node is considered as UnschedulableAndUnresolvable by the filters, then the pod
+    should be considered for preempting again." Whoever was asked to go from the first may take for ever to.
+    """
+    api = MemoryApi()
+    await create(api, node("first"), ranked("low", 1, "4", on="first"), ranked("high", 10, "4"))
+    async with running(api) as cluster:
+        await settle(5)
+        await create(api, ranked("also-low", 1, "4", on="second"), node("second"))
+        await settle(5)
+        assert (await api.get(Pod, "high", "default")).status.nominatedNodeName == "first"
+        if gone:
+            await api.delete(Node, "first")
+        else:
+            there = await api.get(Node, "first")
+            there.spec.unschedulable = True
+            await api.update(there)
+        await settle(12)
+        assert (await api.get(Pod, "high", "default")).status.nominatedNodeName == "second"
+        await api.delete(Pod, "also-low", "default", grace_period=0)
+        await settle(12)
+        assert (await cluster.pods())["high"] == "second"
+
+
+@pytest.mark.looptime
+async def test_a_pod_of_the_same_name_does_not_wait_for_those_that_another_asked_to_go() -> None:
+    api = MemoryApi()
+    await create(api, node("n"), ranked("low", 1, "4", on="n"), ranked("high", 10, "4"))
+    async with running(api):
+        await settle()
+        await api.delete(Pod, "high", "default")
+        await create(api, ranked("also-low", 1, "4", on="m"), node("m"))
+        await settle()
+        again = ranked("high", 10, "4")
+        again.spec.nodeSelector = {"only": "m"}
+        there = await api.get(Node, "m")
+        there.metadata.labels = {"only": "m"}
+        await api.update(there)
+        await create(api, again)
+        await settle(3)
+        assert (await api.get(Pod, "high", "default")).status.nominatedNodeName == "m"
+
+
+@pytest.mark.looptime
+async def test_room_that_a_pod_leaves_to_others_wakes_them() -> None:
+    """It waits for its room on one node, and gets it on another."""
+    taint = Taint(key="k", value="v", effect="NoSchedule")
+    high = ranked("high", 10, "4")
+    high.spec.tolerations = [Toleration(key="k", operator="Exists")]
+    api = MemoryApi()
+    await create(api, node("n"), node("m", cpu="1", taints=[taint]), ranked("low", 1, "3", on="n"), high)
+    async with running(api) as cluster:
+        await settle()
+        await create(api, ranked("other", 5, "1"))
+        await settle(30)
+        assert (await cluster.pods())["other"] == "", "the room is not for it"
+        there = await api.get(Node, "m")
+        there.status.allocatable = {**there.status.allocatable, "cpu": "4"}
+        await api.update(there, "status")
+        await settle(12)
+        assert await cluster.pods() == {"low": "n", "high": "m", "other": "n"}
