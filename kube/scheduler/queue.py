@@ -144,6 +144,12 @@ class SchedulingQueue:
         self._move(entry, State.BACKOFF)
         self._timer(entry, entry.not_before)
 
+    def wake(self, pod: Pod) -> None:
+        """Try a pod that was put aside again, after its back-off."""
+        entry = self._entries.get(pod.key)
+        if entry is not None and entry.state is State.UNSCHEDULABLE and entry.pod.metadata.uid == pod.metadata.uid:
+            self._wake_up(entry)
+
     def happened(self, change: ClusterChange, node: str = "") -> None:
         """Bring back the parked pods that this change can help; `node`: where it happened."""
         for lot in [lot for lot in self._parked if lot.helped_by & change]:

@@ -159,7 +159,10 @@ class Scheduler:
             await self._hooks.preempt(pod, candidate)
         except errors.ApiError as failure:
             log.warning("cannot preempt", extra={"pod": pod.key, "node": candidate.node, "error": failure})
+            why.preemption = f"preemption: {failure}"
             self._give_up(pod)
+            self._queue.wake(pod)
+            await self._hooks.unschedulable(pod, why, "")
             return
         log.info("preempts", extra={"pod": pod.key, "node": candidate.node, "victims": len(candidate.victims)})
         if outdone:

@@ -17,7 +17,7 @@ from kube.scheduler.podinfo import PodInfo
 from kube.scheduler.preemption import Preemption
 from tests.memory_api import MemoryApi
 from tests.objects import NOON, ago, container, node, pod
-from tests.unit.scheduler.test_scheduler import create, running, settle
+from tests.unit.scheduler.test_scheduler import GONE_DARK, create, once, running, settle
 
 
 def ranked(
@@ -271,6 +271,21 @@ async def test_a_pod_of_the_same_name_does_not_wait_for_those_that_another_asked
         await create(api, again)
         await settle(3)
         assert (await api.get(Pod, "high", "default")).status.nominatedNodeName == "m"
+
+
+@pytest.mark.looptime
+async def test_victims_that_could_not_be_asked_are_asked_again() -> None:
+    api = MemoryApi()
+    await create(api, node("n"), ranked("low", 1, "4", on="n"))
+    api.fail_before = once("delete", GONE_DARK)
+    async with running(api) as cluster:
+        await create(api, ranked("high", 10, "4"))
+        await settle(3)
+        assert f"0/1 nodes are available: 1 Insufficient cpu. preemption: {GONE_DARK}" in await cluster.events(
+            "FailedScheduling"
+        )
+        assert (await api.get(Pod, "low", "default")).metadata.deletionTimestamp is not None
+        assert (await api.get(Pod, "high", "default")).status.nominatedNodeName == "n"
 
 
 @pytest.mark.looptime
