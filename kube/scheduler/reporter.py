@@ -28,9 +28,11 @@ class Reporter:
     def scheduled(self, pod: Pod, node: str) -> None:
         self._recorder.event(pod, "Normal", "Scheduled", f"Successfully assigned {pod.key} to {node}")
 
-    def binding_failed(self, pod: Pod, node: str, why: errors.ApiError) -> None:
-        log.warning("binding refused", extra={"pod": pod.key, "node": node, "error": why})
-        self._recorder.event(pod, "Warning", "FailedScheduling", f"Binding to {node} failed: {why}")
+    async def failed(self, pod: Pod, message: str) -> None:
+        self._recorder.event(pod, "Warning", "FailedScheduling", message)
+        conditions = with_condition(pod, message, reason="SchedulerError")
+        if conditions is not None:
+            await self._patch(pod, {"conditions": [condition.to_dict() for condition in conditions]})
 
     async def current(self, pod: Pod) -> Pod | None:
         try:
@@ -87,13 +89,11 @@ class Reporter:
             log.warning("cannot write the status", extra={"pod": pod.key, "error": failure})
 
 
-def with_condition(pod: Pod, message: str) -> list[PodCondition] | None:
+def with_condition(pod: Pod, message: str, *, reason: str = "Unschedulable") -> list[PodCondition] | None:
     """The pod's conditions with PodScheduled=False and this message; None if it says so already."""
     old = next((c for c in pod.status.conditions if c.type == "PodScheduled"), None)
-    if old is not None and (old.status, old.reason, old.message) == ("False", "Unschedulable", message):
+    if old is not None and (old.status, old.reason, old.message) == ("False", reason, message):
         return None
     since = old.lastTransitionTime if old is not None and old.status == "False" else now()
-    new = PodCondition(
-        type="PodScheduled", status="False", reason="Unschedulable", message=message, lastTransitionTime=since
-    )
+    new = PodCondition(type="PodScheduled", status="False", reason=reason, message=message, lastTransitionTime=since)
     return [new if c.type == "PodScheduled" else c for c in pod.status.conditions] + ([] if old else [new])

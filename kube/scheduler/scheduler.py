@@ -50,8 +50,8 @@ class Hooks(Protocol):
     async def give_up(self, pods: list[Pod]) -> None:
         """The pods are no longer nominated for the node that they were: others of higher priority are."""
 
-    def binding_failed(self, pod: Pod, node: str, why: errors.ApiError) -> None:
-        """The binding was refused."""
+    async def failed(self, pod: Pod, message: str) -> None:
+        """The attempt came to nothing for a reason that says nothing about the nodes."""
 
     async def current(self, pod: Pod) -> Pod | None:
         """The pod as it is now; None if it is gone. Raises ApiError."""
@@ -179,7 +179,7 @@ class Scheduler:
                 if not self._cache.assumed(pod):
                     return  # the watch has told the outcome
                 if asyncio.get_running_loop().time() + delay > deadline:
-                    self._refused(pod, node, why)
+                    await self._refused(pod, node, why)
                     return
                 log.log(
                     level, "cannot bind, will retry", extra={"pod": pod.key, "node": node, "after": delay, "error": why}
@@ -192,7 +192,7 @@ class Scheduler:
                 await self._settle(pod)
                 return
             except errors.ApiError as why:
-                self._refused(pod, node, why)
+                await self._refused(pod, node, why)
                 return
             else:
                 log.info("bound", extra={"pod": pod.key, "node": node})
@@ -220,11 +220,12 @@ class Scheduler:
             self._forget(pod)
             self._queue.retry(pod, at_once=self._queue.attempts(pod.key) < AT_ONCE)
 
-    def _refused(self, pod: Pod, node: str, why: errors.ApiError) -> None:
+    async def _refused(self, pod: Pod, node: str, why: errors.ApiError) -> None:
         metrics.ATTEMPTS.labels("error").inc()
         self._give_back(pod)
         if not isinstance(why, errors.NotFound):
-            self._hooks.binding_failed(pod, node, why)
+            log.warning("binding refused", extra={"pod": pod.key, "node": node, "error": why})
+            await self._hooks.failed(pod, f'running Bind plugin "DefaultBinder": {why}')
 
     def _expire(self, pod: Pod, seconds: float) -> None:
         """Believe in the assumption for so long, unless the watch confirms or refutes it earlier."""

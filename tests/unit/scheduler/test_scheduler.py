@@ -222,9 +222,13 @@ async def test_a_refused_binding_is_told_and_tried_again(api: MemoryApi) -> None
     api.fail_before = once("bind", errors.Forbidden("no"))
     async with running(api) as cluster:
         await create(api, pod("p"))
+        await settle(0.5)
+        (condition,) = (await api.get(Pod, "p", "default")).status.conditions
+        words = 'running Bind plugin "DefaultBinder": no'
+        assert (condition.status, condition.reason, condition.message) == ("False", "SchedulerError", words)
         await settle(5)
         assert await cluster.pods() == {"p": "n"}
-        assert await cluster.events("FailedScheduling") == ["Binding to n failed: no"]
+        assert await cluster.events("FailedScheduling") == [words]
 
 
 async def test_a_scheduler_that_is_killed_and_started_again_never_over_commits(api: MemoryApi) -> None:
