@@ -15,8 +15,8 @@ from kube.api import errors, resources
 from kube.api.core import Namespace, Pod
 from kube.api.meta import Object, now
 from kube.api.meta import key as key_of
-from kube.api.patch import merge_patch
-from kube.client.rest import MERGE_PATCH, Client, ObjectList
+from kube.api.patch import merge_patch, strategic_merge_patch
+from kube.client.rest import MERGE_PATCH, STRATEGIC_MERGE_PATCH, Client, ObjectList
 from kube.client.watch import WatchEvent
 from kube.store import codec, keys
 from kube.store.memory import MemoryStore
@@ -82,10 +82,12 @@ class MemoryApi(Client):
         content_type: str = MERGE_PATCH,
     ) -> T:
         assert isinstance(patch, Mapping), "MemoryApi knows merge patches"
-        assert content_type == MERGE_PATCH, "MemoryApi knows merge patches"
+        assert content_type in (MERGE_PATCH, STRATEGIC_MERGE_PATCH), "MemoryApi knows merge patches"
         stored = await self._stored(model, namespace, name)
         old = codec.decode(model, stored)
-        new = model.parse(merge_patch(old.to_dict(), dict(patch)))
+        strategic = content_type == STRATEGIC_MERGE_PATCH
+        merged = strategic_merge_patch(old.to_dict(), patch, model) if strategic else merge_patch(old.to_dict(), patch)
+        new = model.parse(merged)
         same = (old.metadata.uid, old.metadata.resourceVersion) == (new.metadata.uid, new.metadata.resourceVersion)
         if not same:
             raise errors.conflict(resources.of(model).plural, name)

@@ -11,7 +11,7 @@ from kube.api import errors
 from kube.api.core import Pod, PodCondition
 from kube.api.meta import now
 from kube.client.events import EventRecorder
-from kube.client.rest import Client
+from kube.client.rest import STRATEGIC_MERGE_PATCH, Client
 from kube.scheduler.algorithm import Unschedulable
 from kube.scheduler.preemption import PREEMPTED_BY_SCHEDULER, Candidate
 
@@ -30,9 +30,9 @@ class Reporter:
 
     async def failed(self, pod: Pod, message: str) -> None:
         self._recorder.event(pod, "Warning", "FailedScheduling", message)
-        conditions = with_condition(pod, message, reason="SchedulerError")
-        if conditions is not None:
-            await self._patch(pod, {"conditions": [condition.to_dict() for condition in conditions]})
+        condition = not_scheduled(pod, message, reason="SchedulerError")
+        if condition is not None:
+            await self._patch(pod, {"conditions": [condition.to_dict()]})
 
     async def current(self, pod: Pod) -> Pod | None:
         try:
@@ -44,9 +44,9 @@ class Reporter:
         self._recorder.event(pod, "Warning", "FailedScheduling", str(why))
         pod = self._latest(pod.key) or pod
         status: dict[str, Any] = {}
-        conditions = with_condition(pod, str(why))
-        if conditions is not None:
-            status["conditions"] = [condition.to_dict() for condition in conditions]
+        condition = not_scheduled(pod, str(why))
+        if condition is not None:
+            status["conditions"] = [condition.to_dict()]
         if nominated != pod.status.nominatedNodeName:
             status["nominatedNodeName"] = nominated or None
         if status:
@@ -71,9 +71,8 @@ class Reporter:
             message=f"{scheduler}: preempting to accommodate a higher priority pod",
             lastTransitionTime=now(),
         )
-        conditions = [c for c in victim.status.conditions if c.type != disrupted.type] + [disrupted]
         if victim.metadata.deletionTimestamp is None:
-            await self._patch(victim, {"conditions": [condition.to_dict() for condition in conditions]})
+            await self._patch(victim, {"conditions": [disrupted.to_dict()]})
         try:
             await self._client.delete(Pod, victim.name, victim.namespace, uid=victim.metadata.uid)
         except (errors.NotFound, errors.Conflict):
@@ -81,19 +80,23 @@ class Reporter:
         self._recorder.event(victim, "Normal", "Preempted", f"Preempted by pod {pod.metadata.uid} on node {node}")
 
     async def _patch(self, pod: Pod, status: dict[str, Any]) -> None:
+        """Merge into the status. Conditions are merged by their type: others write others of them, as the kubelet does
+        all the time, and our view is late.
+        """
         patch = {"metadata": {"uid": pod.metadata.uid}, "status": status}
         try:
-            await self._client.patch(Pod, pod.name, pod.namespace, patch, subresource="status")
+            await self._client.patch(
+                Pod, pod.name, pod.namespace, patch, subresource="status", content_type=STRATEGIC_MERGE_PATCH
+            )
         except errors.ApiError as failure:
             # The next attempt says it again.
             log.warning("cannot write the status", extra={"pod": pod.key, "error": failure})
 
 
-def with_condition(pod: Pod, message: str, *, reason: str = "Unschedulable") -> list[PodCondition] | None:
-    """The pod's conditions with PodScheduled=False and this message; None if it says so already."""
+def not_scheduled(pod: Pod, message: str, *, reason: str = "Unschedulable") -> PodCondition | None:
+    """PodScheduled=False with this message; None if the pod says so already."""
     old = next((c for c in pod.status.conditions if c.type == "PodScheduled"), None)
     if old is not None and (old.status, old.reason, old.message) == ("False", reason, message):
         return None
     since = old.lastTransitionTime if old is not None and old.status == "False" else now()
-    new = PodCondition(type="PodScheduled", status="False", reason=reason, message=message, lastTransitionTime=since)
-    return [new if c.type == "PodScheduled" else c for c in pod.status.conditions] + ([] if old else [new])
+    return PodCondition(type="PodScheduled", status="False", reason=reason, message=message, lastTransitionTime=since)
