@@ -42,7 +42,7 @@ class Reporter:
 
     async def unschedulable(self, pod: Pod, why: Unschedulable, nominated: str) -> None:
         self._recorder.event(pod, "Warning", "FailedScheduling", str(why))
-        pod = self._latest(pod.key) or pod
+        pod = self._seen(pod) or pod
         status: dict[str, Any] = {}
         condition = not_scheduled(pod, str(why))
         if condition is not None:
@@ -62,7 +62,9 @@ class Reporter:
 
     async def _push_out(self, victim: Pod, pod: Pod, node: str) -> None:
         """Say why, then delete it, with its own time to end."""
-        victim = self._latest(victim.key) or victim
+        seen = self._seen(victim)
+        if seen is None or seen.metadata.deletionTimestamp is not None:
+            return  # it has gone by itself, or is about to
         scheduler = pod.spec.schedulerName or "default-scheduler"
         disrupted = PodCondition(
             type="DisruptionTarget",
@@ -71,13 +73,17 @@ class Reporter:
             message=f"{scheduler}: preempting to accommodate a higher priority pod",
             lastTransitionTime=now(),
         )
-        if victim.metadata.deletionTimestamp is None:
-            await self._patch(victim, {"conditions": [disrupted.to_dict()]})
+        await self._patch(victim, {"conditions": [disrupted.to_dict()]})
         try:
             await self._client.delete(Pod, victim.name, victim.namespace, uid=victim.metadata.uid)
         except (errors.NotFound, errors.Conflict):
             return  # it has gone by itself
         self._recorder.event(victim, "Normal", "Preempted", f"Preempted by pod {pod.metadata.uid} on node {node}")
+
+    def _seen(self, pod: Pod) -> Pod | None:
+        """This very pod as the cache has it now, and none that has taken its name."""
+        latest = self._latest(pod.key)
+        return latest if latest is not None and latest.metadata.uid == pod.metadata.uid else None
 
     async def _patch(self, pod: Pod, status: dict[str, Any]) -> None:
         """Merge into the status. Conditions are merged by their type: others write others of them, as the kubelet does
