@@ -66,6 +66,8 @@ def pod_reason(pod: Pod) -> tuple[str, int, int, int, datetime | None]:
     """
     status = pod.status
     reason = status.reason or status.phase
+    if any(c.type == "PodScheduled" and c.reason == "SchedulingGated" for c in status.conditions):
+        reason = "SchedulingGated"
     restarts, ready, last_restart = 0, 0, None
     initializing = False
     for index, container in enumerate(status.initContainerStatuses):

@@ -14,6 +14,13 @@ from kube.store.store import Delete, Put
 
 TERMINAL = ("Succeeded", "Failed")
 
+SCHEDULING_GATED = PodCondition(
+    type="PodScheduled",
+    status="False",
+    reason="SchedulingGated",
+    message="Scheduling is blocked due to non-empty scheduling gates",
+)
+
 
 class PodStrategy(Strategy):
     """Pods."""
@@ -35,6 +42,8 @@ class PodStrategy(Strategy):
     def prepare_create(self, obj: Pod) -> None:
         super().prepare_create(obj)
         obj.status = PodStatus(phase="Pending")  # its class of service: see admit(), which may add to what is asked for
+        if obj.spec.schedulingGates:
+            obj.status.conditions = [SCHEDULING_GATED.clone()]
 
     def prepare_status(self, new: Pod, old: Pod) -> None:
         super().prepare_status(new, old)
@@ -90,6 +99,8 @@ def bind(pod: Pod, binding: Binding) -> Pod:
         raise errors.conflict("pods/binding", name, f"pod {name} is being deleted, cannot be assigned to a host")
     if pod.spec.nodeName:
         raise errors.conflict("pods/binding", name, f'pod {name} is already assigned to node "{pod.spec.nodeName}"')
+    if pod.spec.schedulingGates:
+        raise errors.conflict("pods/binding", name, f"pod {name} has non-empty .spec.schedulingGates")
     bound = pod.clone()
     bound.spec.nodeName = node
     bound.metadata.annotations = {**bound.metadata.annotations, **binding.metadata.annotations}

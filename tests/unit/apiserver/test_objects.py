@@ -141,6 +141,28 @@ async def test_a_strategic_patch_finds_a_container_by_its_name(http: httpx.Async
     assert answer.json()["spec"]["containers"][0]["image"] == "kube/web:2"
 
 
+async def test_a_gated_pod_says_so_and_is_bound_when_its_gates_are_gone(http: httpx.AsyncClient) -> None:
+    gated = pod("gated")
+    gated["spec"]["schedulingGates"] = [{"name": "example.com/quota"}]
+    made = (await http.post(PODS, json=gated)).json()
+    (condition,) = made["status"]["conditions"]
+    assert condition == {
+        "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
+        "message": "Scheduling is blocked due to non-empty scheduling gates",
+        "lastProbeTime": None, "lastTransitionTime": None,
+    }  # fmt: skip
+    shown = (await http.get(PODS, headers={"Accept": "application/json;as=Table;g=meta.k8s.io;v=v1"})).json()
+    assert [row["cells"][2] for row in shown["rows"]] == ["SchedulingGated"]
+    binding = {"metadata": {"name": "gated"}, "target": {"kind": "Node", "name": "n1"}}
+    refused = await http.post(f"{PODS}/gated/binding", json=binding)
+    assert refused.status_code == 409
+    assert "pod gated has non-empty .spec.schedulingGates" in refused.json()["message"]
+    merge = {"content-type": "application/merge-patch+json"}
+    opened = await http.patch(f"{PODS}/gated", json={"spec": {"schedulingGates": []}}, headers=merge)
+    assert opened.status_code == 200
+    assert (await http.post(f"{PODS}/gated/binding", json=binding)).status_code == 201
+
+
 async def test_an_unbound_pod_goes_at_once_and_a_bound_one_gracefully(http: httpx.AsyncClient) -> None:
     await http.post(PODS, json=pod("loose"))
     assert (await http.delete(f"{PODS}/loose")).status_code == 200
