@@ -109,13 +109,17 @@ class Preemption:
         if there is None or there.node is None:
             return self._cache.nominated_node(pod.key) == node  # it waits in vain
         info = PodInfo.of(pod)
-        refused = self._algorithm.fits(info, node)
-        if refused is None:
+        try:
+            refused = self._algorithm.fits(info, node)
+            if refused is None:
+                return True
+            by, refusal = refused
+            if isinstance(by, GlobalFilter) or by.helped_by & ~awaited:
+                return True
+            may = refusal.resolvable and pod.spec.preemptionPolicy != "Never"
+            return may and self._takes_without_lower(info, there)
+        except Exception:  # noqa: BLE001  # of a plug-in: whoever tries the pod then tells of it
             return True
-        by, refusal = refused
-        if isinstance(by, GlobalFilter) or by.helped_by & ~awaited:
-            return True
-        return refusal.resolvable and pod.spec.preemptionPolicy != "Never" and self._takes_without_lower(info, there)
 
     def _takes_without_lower(self, pod: PodInfo, node: NodeInfo) -> bool:
         lower = [p for p in node.pods.values() if p.cls.priority < pod.cls.priority]

@@ -106,11 +106,17 @@ class Scheduler:
     def _schedule(self, pod: Pod) -> Callable[[], Awaitable[None]]:
         """Decide, and count the decision at once. What is returned, when called, writes it."""
         info = PodInfo.of(pod)
-        with metrics.ATTEMPT_SECONDS.time():
-            try:
-                choice = self._choose(info)
-            except Unschedulable as why:
-                return self._refuse(info, why)
+        try:
+            with metrics.ATTEMPT_SECONDS.time():
+                try:
+                    choice = self._choose(info)
+                except Unschedulable as why:
+                    return self._refuse(info, why)
+        except Exception as failure:  # of a plug-in, which may be anybody's: it is this pod's trouble, and no other's
+            log.exception("cannot decide", extra={"pod": pod.key})
+            metrics.ATTEMPTS.labels("error").inc()
+            self._queue.retry(pod)
+            return partial(self._hooks.failed, pod, f"{type(failure).__name__}: {failure}")
         if self._cache.nominated_node(pod.key) not in (None, choice.node):
             self._give_up(pod)
         self._cache.assume(info, choice.node)

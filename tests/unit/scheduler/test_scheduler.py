@@ -15,7 +15,11 @@ from kube.api.meta import Object
 from kube.client.events import EventRecorder
 from kube.client.informer import Informers
 from kube.client.source import EtcdSources, Sources
-from kube.scheduler import configuration
+from kube.scheduler import configuration, plugins
+from kube.scheduler.framework import Filter, Profile
+from kube.scheduler.nodeinfo import NodeInfo
+from kube.scheduler.plugins import Context
+from kube.scheduler.podinfo import PodInfo
 from kube.scheduler.server import Parts, build
 from tests.memory_api import MemoryApi
 from tests.objects import node, pod
@@ -296,3 +300,48 @@ async def test_schedulers_of_several_names_work_side_by_side_each_on_its_own(api
     told = [(e.source.component, e.involvedObject.name) for e in (await api.list(Event)).items]
     assert len(told) == 9
     assert all(name.endswith(f"-{'' if who == 'default-scheduler' else who}") for who, name in told)
+
+
+class Fragile(Filter):
+    """Somebody's plug-in, which did not think of every pod, nor of every node."""
+
+    name = "Fragile"
+
+    def sign(self, pod: PodInfo) -> str:
+        return pod.cls.labels.get("limit", "0")
+
+    def check(self, pod: PodInfo, node: NodeInfo) -> str | None:
+        most = int(node.known.metadata.labels.get("most", "10"))
+        return "node(s) had enough" if int(self.sign(pod)) > most else None
+
+
+def fragile(context: Context) -> list[Profile]:
+    built_in = plugins.default_profile(context)
+    return [Profile(built_in.scheduler_name, (*built_in.filters, Fragile()), built_in.scores)]
+
+
+async def test_a_plug_in_that_fails_for_one_pod_stops_no_other(api: MemoryApi) -> None:
+    await create(api, node("n"))
+    async with running_with(api, configuration.Settings(fragile)) as cluster:
+        await create(api, pod("odd", labels={"limit": "much"}), pod("p"))
+        await settle(3)
+        assert await cluster.pods() == {"odd": "", "p": "n"}
+        (condition,) = (await api.get(Pod, "odd", "default")).status.conditions
+        assert (condition.status, condition.reason) == ("False", "SchedulerError")
+        assert condition.message.startswith("ValueError: invalid literal for int()")
+        assert await cluster.events("FailedScheduling") == [condition.message]
+        assert cluster.parts.queue.attempts("default/odd") > 1, "it is tried again"
+
+
+async def test_a_plug_in_that_fails_for_one_node_does_not_stop_the_watch(api: MemoryApi) -> None:
+    await create(api, node("n"))
+    async with running_with(api, configuration.Settings(fragile)) as cluster:
+        await create(api, pod("waits", labels={"limit": "20"}))
+        await settle(3)
+        await create(api, node("odd", labels={"most": "many"}))
+        await settle(3)
+        there = await api.get(Node, "odd")
+        there.metadata.labels = {"most": "30"}
+        await api.update(there)
+        await settle(12)
+        assert await cluster.pods() == {"waits": "odd"}
