@@ -23,6 +23,7 @@ from kube.api.unstructured import Unstructured
 from kube.scheduler import explain
 from kube.scheduler.algorithm import Algorithm, Unschedulable
 from kube.scheduler.cache import Cache
+from kube.scheduler.eventhandlers import DEFAULT_SCHEDULER
 from kube.scheduler.podinfo import PodInfo
 from kube.scheduler.preemption import Preemption
 
@@ -88,10 +89,13 @@ def with_priority(pod: Pod, classes: Iterable[Object]) -> Pod:
 
 
 def plan(cache: Cache, algorithm: Algorithm, preemption: Preemption, pods: Iterable[Pod]) -> Iterator[Planned]:
-    """Decide about the pods, one after another. What one would take the next does not get."""
+    """Decide about the pods, one after another. What one would take, or others make room for, the next does not get."""
     for pod in pods:
         info = PodInfo.of(pod)
         text = explain.text(explain.explain(cache, algorithm, info))
+        if (reason := _left_alone(pod, algorithm)) is not None:
+            yield Planned(pod, "", reason, text)
+            continue
         try:
             choice = algorithm.choose(info)
         except Unschedulable as why:
@@ -100,11 +104,20 @@ def plan(cache: Cache, algorithm: Algorithm, preemption: Preemption, pods: Itera
             if candidate is not None:
                 gone = ", ".join(victim.key for victim in candidate.victims)
                 message += f" It would push out {gone} from {candidate.node}."
+                cache.nominate(info.key, candidate.node, info, candidate.victims)
             yield Planned(pod, "", message, text)
         else:
             cache.assume(info, choice.node)
             equal = f", as good as {choice.best - 1} others" if choice.best > 1 else ""
             yield Planned(pod, choice.node, f"{choice.node} (score {choice.score}{equal})", text)
+
+
+def _left_alone(pod: Pod, algorithm: Algorithm) -> str | None:
+    """Why this scheduler would not take the pod up; None if it would."""
+    if pod.spec.schedulingGates:
+        return "Scheduling is blocked due to non-empty scheduling gates."
+    scheduler = pod.spec.schedulerName or DEFAULT_SCHEDULER
+    return None if scheduler in algorithm.profiles else f"It is left to the scheduler {scheduler}."
 
 
 PRIORITY_CLASSES = resources.PRIORITY_CLASSES.model

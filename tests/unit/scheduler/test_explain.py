@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from kube import daemon
 from kube.api import resources
-from kube.api.core import Node, Pod, Taint
+from kube.api.core import Node, Pod, PodSchedulingGate, Taint
 from kube.api.meta import ObjectMeta
 from kube.client.events import EventRecorder
 from kube.client.informer import Informers
@@ -207,3 +207,36 @@ def test_what_cannot_be_planned_is_said(tmp_path: Path, content: str) -> None:
     path.write_text(content)
     with pytest.raises(daemon.Fatal, match="cannot plan -f"):
         plan.pods_of(str(path))
+
+
+def ranked(name: str, priority: int, cpu: str) -> Pod:
+    made = pod(name, requests={"cpu": cpu})
+    made.spec.priority = priority
+    return made
+
+
+def planned_for(*pods: Pod, there: tuple[Pod, ...] = (), cpu: str = "4") -> list[tuple[str, str]]:
+    cache, algorithm = scheduling(node("n", cpu=cpu), pods=there)
+    return [(each.node, each.message) for each in plan.plan(cache, algorithm, Preemption(cache, algorithm), pods)]
+
+
+def test_a_plan_knows_of_pods_that_no_scheduler_takes_up_yet() -> None:
+    gated, elsewhere = pod("gated"), pod("elsewhere")
+    gated.spec.schedulingGates = [PodSchedulingGate(name="example.com/quota")]
+    elsewhere.spec.schedulerName = "theirs"
+    assert planned_for(gated, elsewhere) == [
+        ("", "Scheduling is blocked due to non-empty scheduling gates."),
+        ("", "It is left to the scheduler theirs."),
+    ]
+
+
+def test_in_a_plan_nobody_is_pushed_out_twice_nor_gets_room_that_is_made_for_another() -> None:
+    low = pod("low", node="n", requests={"cpu": "3"})
+    first, second, third = planned_for(
+        ranked("first", 10, "4"), ranked("second", 10, "4"), ranked("third", 5, "1"), there=(low,)
+    )
+    assert first[1].endswith("It would push out default/low from n.")
+    assert second[1] == (
+        "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 Insufficient cpu."
+    )
+    assert third[0] == ""
