@@ -181,6 +181,8 @@ class _Told(NamedTuple):
     reason: str
     message: str
     at: Time
+    component: str
+    """Empty: that of the recorder."""
 
 
 class Pace:
@@ -219,15 +221,20 @@ class EventRecorder:
         self._news = asyncio.Event()
         self._dropped = 0
 
-    def event(self, obj: Object | ObjectReference, type: EventKind, reason: str, message: str) -> None:
-        """Tell that something happened to an object. Never blocks, never raises."""
+    def event(
+        self, obj: Object | ObjectReference, type: EventKind, reason: str, message: str, *, component: str = ""
+    ) -> None:
+        """Tell that something happened to an object. Never blocks, never raises.
+
+        `component`: in whose name, if not in that of all: a process may act for several.
+        """
         if len(self._queue) >= self._most:
             if not self._dropped:
                 log.warning("events are dropped: too many wait to be written", extra={"waiting": self._most})
             self._dropped += 1
             return
         try:
-            self._queue.append(_Told(_about(obj), type, reason, message[:LONGEST_MESSAGE], now()))
+            self._queue.append(_Told(_about(obj), type, reason, message[:LONGEST_MESSAGE], now(), component))
         except Exception:  # the promise: what cannot be told is logged, whatever it is
             log.exception("cannot tell an event", extra={"reason": reason})
         else:
@@ -235,6 +242,8 @@ class EventRecorder:
 
     def _event(self, told: _Told) -> Event:
         kind, api_version, namespace, name, uid, version, field_path = told.about
+        own = self._source
+        source = EventSource(component=told.component, host=own.host) if told.component else own
         return Event(
             metadata=ObjectMeta(namespace=namespace or "default"),
             involvedObject=ObjectReference(
@@ -248,13 +257,13 @@ class EventRecorder:
             ),
             reason=told.reason,
             message=told.message,
-            source=self._source,
+            source=source,
             firstTimestamp=told.at,
             lastTimestamp=told.at,
             count=1,
             type=told.type,
-            reportingComponent=self._source.component,
-            reportingInstance=self._source.host,
+            reportingComponent=source.component,
+            reportingInstance=source.host,
         )
 
     async def run(self) -> None:

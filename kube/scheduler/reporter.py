@@ -10,9 +10,10 @@ from typing import Any
 from kube.api import errors
 from kube.api.core import Pod, PodCondition
 from kube.api.meta import now
-from kube.client.events import EventRecorder
+from kube.client.events import EventKind, EventRecorder
 from kube.client.rest import STRATEGIC_MERGE_PATCH, Client
 from kube.scheduler.algorithm import Unschedulable
+from kube.scheduler.eventhandlers import DEFAULT_SCHEDULER
 from kube.scheduler.preemption import PREEMPTED_BY_SCHEDULER, Candidate
 
 log = logging.getLogger(__name__)
@@ -26,10 +27,10 @@ class Reporter:
         self._client, self._recorder, self._latest = client, recorder, latest
 
     def scheduled(self, pod: Pod, node: str) -> None:
-        self._recorder.event(pod, "Normal", "Scheduled", f"Successfully assigned {pod.key} to {node}")
+        self._tell(pod, "Normal", "Scheduled", f"Successfully assigned {pod.key} to {node}", by=pod)
 
     async def failed(self, pod: Pod, message: str) -> None:
-        self._recorder.event(pod, "Warning", "FailedScheduling", message)
+        self._tell(pod, "Warning", "FailedScheduling", message, by=pod)
         condition = not_scheduled(pod, message, reason="SchedulerError")
         if condition is not None:
             await self._patch(pod, {"conditions": [condition.to_dict()]})
@@ -41,7 +42,7 @@ class Reporter:
             return None
 
     async def unschedulable(self, pod: Pod, why: Unschedulable, nominated: str) -> None:
-        self._recorder.event(pod, "Warning", "FailedScheduling", str(why))
+        self._tell(pod, "Warning", "FailedScheduling", str(why), by=pod)
         pod = self._seen(pod) or pod
         status: dict[str, Any] = {}
         condition = not_scheduled(pod, str(why))
@@ -65,12 +66,11 @@ class Reporter:
         seen = self._seen(victim)
         if seen is None or seen.metadata.deletionTimestamp is not None:
             return  # it has gone by itself, or is about to
-        scheduler = pod.spec.schedulerName or "default-scheduler"
         disrupted = PodCondition(
             type="DisruptionTarget",
             status="True",
             reason=PREEMPTED_BY_SCHEDULER,
-            message=f"{scheduler}: preempting to accommodate a higher priority pod",
+            message=f"{_scheduler_of(pod)}: preempting to accommodate a higher priority pod",
             lastTransitionTime=now(),
         )
         await self._patch(victim, {"conditions": [disrupted.to_dict()]})
@@ -78,7 +78,11 @@ class Reporter:
             await self._client.delete(Pod, victim.name, victim.namespace, uid=victim.metadata.uid)
         except (errors.NotFound, errors.Conflict):
             return  # it has gone by itself
-        self._recorder.event(victim, "Normal", "Preempted", f"Preempted by pod {pod.metadata.uid} on node {node}")
+        self._tell(victim, "Normal", "Preempted", f"Preempted by pod {pod.metadata.uid} on node {node}", by=pod)
+
+    def _tell(self, about: Pod, kind: EventKind, reason: str, message: str, *, by: Pod) -> None:
+        """An event in the name of the profile that decides about a pod, as each has a recorder upstream."""
+        self._recorder.event(about, kind, reason, message, component=_scheduler_of(by))
 
     def _seen(self, pod: Pod) -> Pod | None:
         """This very pod as the cache has it now, and none that has taken its name."""
@@ -97,6 +101,10 @@ class Reporter:
         except errors.ApiError as failure:
             # The next attempt says it again.
             log.warning("cannot write the status", extra={"pod": pod.key, "error": failure})
+
+
+def _scheduler_of(pod: Pod) -> str:
+    return pod.spec.schedulerName or DEFAULT_SCHEDULER
 
 
 def not_scheduled(pod: Pod, message: str, *, reason: str = "Unschedulable") -> PodCondition | None:

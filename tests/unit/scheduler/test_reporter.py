@@ -30,7 +30,9 @@ class Told(EventRecorder):
         super().__init__(api, "default-scheduler")
         self.reasons: list[str] = []
 
-    def event(self, obj: Object | ObjectReference, type: EventKind, reason: str, message: str) -> None:
+    def event(
+        self, obj: Object | ObjectReference, type: EventKind, reason: str, message: str, *, component: str = ""
+    ) -> None:
         self.reasons.append(reason)
 
 

@@ -345,3 +345,20 @@ async def test_a_plug_in_that_fails_for_one_node_does_not_stop_the_watch(api: Me
         await api.update(there)
         await settle(12)
         assert await cluster.pods() == {"waits": "odd"}
+
+
+def packing_and_default(context: Context) -> list[Profile]:
+    return [plugins.default_profile(context), plugins.default_profile(context, "packing")]
+
+
+async def test_each_profile_of_a_scheduler_tells_events_in_its_own_name(api: MemoryApi) -> None:
+    await create(api, node("n", cpu="1"))
+    async with running_with(api, configuration.Settings(packing_and_default)):
+        for scheduler in ("default-scheduler", "packing"):
+            for name, cpu in (("small", "100m"), ("big", "2")):
+                asking = pod(f"{name}-{scheduler}", requests={"cpu": cpu})
+                asking.spec.schedulerName = scheduler
+                await create(api, asking)
+        await settle(3)
+    told = {(e.involvedObject.name, e.source.component) for e in (await api.list(Event)).items}
+    assert told == {(f"{n}-{s}", s) for n in ("small", "big") for s in ("default-scheduler", "packing")}
