@@ -176,14 +176,16 @@ class Scheduler:
         await self._hooks.unschedulable(pod, why, candidate.node)
 
     async def _carry_out(self, pod: Pod, node: str) -> None:
-        level = logging.WARNING
+        level, unheard = logging.WARNING, False
         delay, deadline = 0.1, asyncio.get_running_loop().time() + self._expire_after
         while True:
             try:
                 await self._bind(pod, node)
             except UNKNOWN_OUTCOME as why:
-                if not self._cache.assumed(pod):
-                    return  # the watch has told the outcome
+                unheard = True
+                if not self._cache.assumed(pod):  # the watch has told the outcome
+                    self._found(pod, node)
+                    return
                 if asyncio.get_running_loop().time() + delay > deadline:
                     await self._refused(pod, node, why)
                     return
@@ -196,6 +198,8 @@ class Scheduler:
             except errors.Conflict as why:
                 log.info("not bound", extra={"pod": pod.key, "node": node, "reason": why})
                 await self._settle(pod)
+                if unheard:
+                    self._found(pod, node)
                 return
             except errors.ApiError as why:
                 await self._refused(pod, node, why)
@@ -205,6 +209,13 @@ class Scheduler:
                 self._hooks.scheduled(pod, node)
                 self._expire(pod, self._expire_after)
                 return
+
+    def _found(self, pod: Pod, node: str) -> None:
+        """The answer to a binding was lost. If the pod is there now, it was bound, and that is told."""
+        there = self._cache.pod(pod.key)
+        bound = there is not None and there.uid == pod.metadata.uid and not self._cache.assumed(pod)
+        if bound and self._cache.node_of(pod.key) == node:
+            self._hooks.scheduled(pod, node)
 
     async def _settle(self, pod: Pod) -> None:
         """After a conflict: see how the pod is. Until that is known the room stays taken."""

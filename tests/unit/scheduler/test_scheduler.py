@@ -21,6 +21,7 @@ from kube.scheduler.nodeinfo import NodeInfo
 from kube.scheduler.plugins import Context
 from kube.scheduler.podinfo import PodInfo
 from kube.scheduler.server import Parts, build
+from tests.lagging import LaggingSources
 from tests.memory_api import MemoryApi
 from tests.objects import node, pod
 
@@ -172,14 +173,18 @@ def once(verb: str, why: Exception, times: int = 1) -> Callable[[str, type[Objec
 GONE_DARK = errors.ServiceUnavailable("cannot reach the apiserver")
 
 
-async def test_a_binding_whose_answer_was_lost_is_no_second_binding(api: MemoryApi) -> None:
+@pytest.mark.parametrize("late", [pytest.param(0.0, id="seen at once"), pytest.param(2.0, id="seen late")])
+async def test_a_binding_whose_answer_was_lost_is_no_second_binding_and_is_told(api: MemoryApi, late: float) -> None:
     await create(api, node("a"), node("b"))
     api.fail_after = once("bind", GONE_DARK)
-    async with running(api) as cluster:
+    sources = LaggingSources(EtcdSources(api.store), 1, lag=late, cut=1000)
+    async with running_with(api, configuration.built_in("default-scheduler"), sources=sources) as cluster:
         await create(api, pod("p"))
-        await settle(3)
+        await settle(5)
         assert [verb for verb, _, _ in api.writes].count("bind") == 1
-        assert (await cluster.pods())["p"] in ("a", "b")
+        where = (await cluster.pods())["p"]
+        assert where in ("a", "b")
+        assert await cluster.events("Scheduled") == [f"Successfully assigned default/p to {where}"]
 
 
 async def test_while_the_api_is_away_room_stays_taken_and_then_the_binding_is_written(api: MemoryApi) -> None:
