@@ -64,6 +64,8 @@ def from_args(args: argparse.Namespace) -> Options:
         raise daemon.Fatal("--config names its profiles itself: leave out --scheduler-name and --policy-config-file")
     if args.plan and not args.filename:
         raise daemon.Fatal("--plan wants the pods to plan: give them with -f FILE")
+    if args.filename and not args.plan:
+        raise daemon.Fatal("-f is for --plan: without it this would be one more scheduler at work")
     election = leaderelection.from_args(args)
     if args.scheduler_name != DEFAULT_SCHEDULER and election.resource_name == DEFAULT_LEASE:
         # Schedulers of different names work side by side; one must not wait for the other's lease.

@@ -270,6 +270,7 @@ def test_the_example_package_is_found_and_asked() -> None:
     ("given", "why"),
     [
         (["--plan"], "--plan wants the pods"),
+        (["-f", "pod.yaml"], "-f is for --plan"),
         (["--config=x", "--scheduler-name=y"], "--config names its profiles itself"),
     ],
 )
