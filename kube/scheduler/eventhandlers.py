@@ -57,7 +57,8 @@ class EventHandlers:
     def namespace_changed(self, old: Namespace | None, new: Namespace | None) -> None:
         name = (new or old or Namespace()).name
         self._cache.set_namespace(name, new.metadata.labels if new is not None else None)
-        if new is not None and old is not None and old.metadata.labels != new.metadata.labels:
+        # One that is new may have pods already: each kind is watched on its own, in no order among them.
+        if new is not None and (old is None or old.metadata.labels != new.metadata.labels):
             self._queue.happened(ClusterChange.NAMESPACE)
 
     def volume_changed(self, old: Object | None, new: Object | None) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from kube.api import errors
-from kube.api.core import Node, Pod, PodSpec, Taint
+from kube.api.core import Namespace, Node, Pod, PodSpec, Taint
+from kube.api.meta import ObjectMeta
 from kube.client.source import EtcdSources
 from kube.scheduler import configuration, plugins
 from kube.scheduler.configuration import Settings
@@ -223,3 +224,22 @@ async def test_the_room_of_a_binding_that_comes_to_nothing_is_given_to_who_waits
         await create(api, pod("q", requests={"cpu": "4"}))
         await settle(2)
         assert (await cluster.pods())["q"] == "n"
+
+
+async def test_a_namespace_that_is_seen_after_its_pods_wakes_who_has_to_be_near_to_them(api: MemoryApi) -> None:
+    near = {
+        "topologyKey": "kubernetes.io/hostname",
+        "labelSelector": {},
+        "namespaceSelector": {"matchLabels": {"a": "b"}},
+    }
+    affinity = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [near]}}
+    spec = PodSpec.parse({"containers": [container().to_dict()], "affinity": affinity})
+    await create(api, node("n", labels={"kubernetes.io/hostname": "n"}), pod("p", spec=spec))
+    async with running(api) as cluster:
+        await settle(5)
+        await create(api, pod("there", namespace="team", node="n"))
+        await settle(30)
+        assert (await cluster.pods())["p"] == ""
+        await create(api, Namespace(metadata=ObjectMeta(name="team", labels={"a": "b"})))
+        await settle(WOKEN)
+        assert (await cluster.pods())["p"] == "n"
