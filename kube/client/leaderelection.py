@@ -316,6 +316,7 @@ class Election:
         if self._holder() != self.identity:
             spec.leaseTransitions = (spec.leaseTransitions or 0) + 1 if self._lease is not None else 0
             spec.holderIdentity, spec.acquireTime = self.identity, moment
+        # Whole seconds, and never fewer than we count on: whoever waits for us goes by this.
         spec.leaseDurationSeconds = math.ceil(self._options.lease_duration)
         spec.renewTime = moment
         return lease

@@ -7,6 +7,7 @@ import contextlib
 import os
 import subprocess
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -86,6 +87,21 @@ def api() -> MemoryApi:
 
 async def lease(api: MemoryApi) -> Lease:
     return await api.get(Lease, "kube-scheduler", "kube-system")
+
+
+async def test_a_lease_says_no_less_than_its_holder_counts_on(api: MemoryApi) -> None:
+    """It has whole seconds, by which the others go: a leader that is cut off acts until its renew deadline."""
+    fractions = replace(OPTIONS, lease_duration=2.4, renew_deadline=2.3, retry_period=1.0)
+    a, b = Candidate(api, "a", fractions), Candidate(api, "b", fractions)
+    async with a.running():
+        await asyncio.sleep(0.1)
+        assert (await lease(api)).spec.leaseDurationSeconds == 3
+        async with b.running():
+            await asyncio.sleep(5)
+            a.cut_off()
+            while not b.acts:
+                await asyncio.sleep(0.01)
+            assert not a.acts
 
 
 async def test_the_first_leads_at_once_and_the_second_waits(api: MemoryApi) -> None:
