@@ -303,14 +303,6 @@ async def test_whose_lease_was_deleted_may_still_act_as_long_as_it_would_have_ru
                 await task
 
 
-async def test_others_are_told_no_shorter_time_than_the_leader_takes(api: MemoryApi) -> None:
-    """A lease tells whole seconds."""
-    options = ElectionOptions(lease_duration=2.4, renew_deadline=2.3, retry_period=0.5, resource_name="kube-scheduler")
-    async with Candidate(api, "a", options).running():
-        await asyncio.sleep(0.1)
-        assert (await lease(api)).spec.leaseDurationSeconds == 3
-
-
 async def test_a_failure_of_the_work_ends_the_process_and_gives_the_lease_back(api: MemoryApi) -> None:
     election = Election(MemoryApi(api.store), OPTIONS, identity="a", ended=lambda holder: False)
 
