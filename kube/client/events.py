@@ -214,7 +214,8 @@ class EventRecorder:
         """`most`: events that may wait to be written, further ones are dropped; `pace`: that of its own, if None."""
         self._client = client
         self._pace = pace or Pace()
-        self._source = EventSource(component=component, host=host)
+        own = EventSource(component=component, host=host)
+        self._sources = {"": own, component: own}
         self._correlator = Correlator()
         self._queue: deque[_Told] = deque()
         self._most = most or QUEUE
@@ -242,8 +243,10 @@ class EventRecorder:
 
     def _event(self, told: _Told) -> Event:
         kind, api_version, namespace, name, uid, version, field_path = told.about
-        own = self._source
-        source = EventSource(component=told.component, host=own.host) if told.component else own
+        source = self._sources.get(told.component)
+        if source is None:
+            own = self._sources[""]
+            source = self._sources[told.component] = EventSource(component=told.component, host=own.host)
         return Event(
             metadata=ObjectMeta(namespace=namespace or "default"),
             involvedObject=ObjectReference(
