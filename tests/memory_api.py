@@ -17,6 +17,7 @@ from kube.api.meta import Object, now
 from kube.api.meta import key as key_of
 from kube.api.patch import merge_patch, strategic_merge_patch
 from kube.client.rest import MERGE_PATCH, STRATEGIC_MERGE_PATCH, Client, ObjectList
+from kube.client.source import EtcdSource
 from kube.client.watch import WatchEvent
 from kube.store import codec, keys
 from kube.store.memory import MemoryStore
@@ -45,10 +46,10 @@ class MemoryApi(Client):
     async def list(
         self, model: type[T], namespace: str = "", *, labels: str = "", fields: str = "", lenient: bool = False
     ) -> ObjectList[T]:
-        assert not labels, "MemoryApi selects nothing"
-        assert not fields, "MemoryApi selects nothing"
+        assert not labels, "MemoryApi selects by name alone"
         page = await self.store.list(keys.prefix(resources.of(model), namespace))
-        return ObjectList([codec.decode(model, kv) for kv in page.items], str(page.revision))
+        items = [codec.decode(model, kv) for kv in page.items]
+        return ObjectList([each for each in items if _selected(each, fields)], str(page.revision))
 
     async def create(self, obj: T) -> T:
         obj = obj.clone()
@@ -132,8 +133,16 @@ class MemoryApi(Client):
     async def watch(
         self, model: type[T], namespace: str = "", *, resource_version: str, labels: str = "", fields: str = ""
     ) -> AsyncGenerator[WatchEvent[T], None]:
-        raise NotImplementedError("read with EtcdSources(api.store)")
-        yield
+        assert not labels, "MemoryApi selects by name alone"
+        store = self.store
+        async for batch in EtcdSource(store, model, keys.prefix(resources.of(model), namespace)).watch(
+            int(resource_version)
+        ):
+            if self.store is not store:
+                raise errors.ServiceUnavailable("cut off")
+            for event in batch:
+                if event.object is None or _selected(event.object, fields):
+                    yield event
 
     async def _stored(self, model: type[Object], namespace: str, name: str) -> KeyValue:
         resource = resources.of(model)
@@ -199,6 +208,11 @@ class MemoryApi(Client):
         why = fault(verb, type(obj), key_of(obj.namespace, obj.name))
         if why is not None:
             raise why
+
+
+def _selected(obj: Object, fields: str) -> bool:
+    """`fields`: empty, or `metadata.name=…`."""
+    return not fields or f"metadata.name={obj.name}" == fields
 
 
 def held_by(obj: Object) -> list[str]:

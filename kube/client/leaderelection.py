@@ -7,7 +7,9 @@
 * A leader counts its time from before it sent a renewal that succeeded, and stops when `renew_deadline` has passed
   since: earlier by the difference to `lease_duration` than anybody may follow it. A process that was paused notices
   before it writes again: every write of a `fenced` client looks at the clock first.
-* Who stops in good order gives the lease back, and the next takes it at its next look.
+* Candidates look again and again, as upstream's; and they watch the lease, so that its time counts from when it was
+  renewed, not from the next look at it, and one that is given back is taken at once.
+* Who stops in good order gives the lease back.
 * A lease that somebody deletes is written anew by its holder, who does not know of it before its next renewal.
 
 Differs from Kubernetes in two points. The identity tells machine and process, so that the successor of a process that
@@ -38,6 +40,8 @@ from kube.api import errors
 from kube.api.coordination import Lease
 from kube.api.meta import ObjectMeta
 from kube.client.rest import Client
+from kube.client.source import ApiSources
+from kube.client.watch import WatchEvent, revision_of
 
 log = logging.getLogger(__name__)
 
@@ -170,6 +174,7 @@ class Election:
         self._free_at = float("-inf")
         """When the lease that was last seen may be taken from its holder, also if it has been deleted since."""
         self._acts_until = float("-inf")
+        self._freed = asyncio.Event()
         self._master = MASTER.labels(options.resource_name)
         self._master.set(0)
 
@@ -217,12 +222,21 @@ class Election:
         name = self._options.resource_name
         log.info("attempting to acquire leader lease", extra={"lease": name, "identity": self.identity})
         told = ""
-        while not await self._attempt():
-            holder = self._holder()
-            if holder and holder != told:
-                log.info("another leads", extra={"lease": name, "leader": holder})
-                told = holder
-            await asyncio.sleep(self._until_next_look())
+        following = asyncio.ensure_future(self._follow())
+        try:
+            while not await self._attempt():
+                holder = self._holder()
+                if holder and holder != told:
+                    log.info("another leads", extra={"lease": name, "leader": holder})
+                    told = holder
+                self._freed.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._until_next_look()):
+                        await self._freed.wait()
+                if following.done():
+                    following.result()  # it ends by a bug alone
+        finally:
+            await _end(following)
         self._master.set(1)
         log.info("successfully acquired lease", extra={"lease": name})
 
@@ -231,6 +245,30 @@ class Election:
         usual = self._options.retry_period * random.uniform(1, JITTER)
         left = self._free_at - self._clock()
         return min(usual, left + random.uniform(0.01, 0.1)) if left > 0 else usual
+
+    async def _follow(self) -> None:
+        """See changes of the lease when they happen. While that cannot be done the looks alone tell."""
+        source = ApiSources(self._client).one(Lease, self._options.resource_namespace, self._options.resource_name)
+        while True:
+            with contextlib.suppress(errors.ApiError):
+                _, revision = await source.list()
+                async for batch in source.watch(revision):
+                    for event in batch:
+                        self._heard(event)
+            await asyncio.sleep(self._options.retry_period)
+
+    def _heard(self, event: WatchEvent[Lease]) -> None:
+        """What the watch tells may be older than what was seen at a look."""
+        if event.object is None or (
+            self._lease is not None and event.revision <= revision_of(self._lease.metadata.resourceVersion)
+        ):
+            return
+        if event.type == "DELETED":
+            self._lease = None
+            return
+        self._saw(event.object)
+        if not self._holder():
+            self._freed.set()
 
     async def _renew(self) -> None:
         """Renew the lease for ever. Raises Lost; cancelled, it gives the lease back."""
