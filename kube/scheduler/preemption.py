@@ -222,11 +222,12 @@ def _allowed(budget: Object) -> int:
 
 def _guards(budget: Object, pod: Pod) -> bool:
     """An empty selector guards nothing here, as upstream; nor is a pod counted twice that is on its way out."""
-    selector = _part(budget, "spec").get("selector")
+    described = _part(budget, "spec").get("selector")
     disrupted = _part(budget, "status").get("disruptedPods")
-    if not selector or not isinstance(selector, Mapping) or (isinstance(disrupted, Mapping) and pod.name in disrupted):
+    if not isinstance(described, Mapping) or (isinstance(disrupted, Mapping) and pod.name in disrupted):
         return False
     try:
-        return selector_of(LabelSelector.parse(selector)).matches(pod.metadata.labels)
+        selector = selector_of(LabelSelector.parse(described))
     except ValueError:
         return False
+    return not selector.empty and selector.matches(pod.metadata.labels)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kube.api.core import Container, ContainerPort, PodSpec, ResourceRequirements, Taint, Toleration
+from kube.api.core import Container, ContainerPort, NodeCondition, PodSpec, ResourceRequirements, Taint, Toleration
 from kube.scheduler import filters
 from kube.scheduler.framework import AcrossCheck, Filter
 from kube.scheduler.nodeinfo import NodeInfo
@@ -193,6 +193,55 @@ def test_taint_toleration(toleration: Toleration | None, taint: Taint, fits: boo
 def test_node_must_be_ready(ready: str, tolerated: str | None, fits: bool) -> None:
     asking = tolerating(*([Toleration(key=tolerated, operator="Exists")] if tolerated else []))
     assert refusals(filters.NodeConditions(), asking, info(ready=ready)) == ([] if fits else ["node(s) were not ready"])
+
+
+@pytest.mark.parametrize(
+    ("condition", "status", "requests", "tolerated", "expected"),
+    [
+        pytest.param("NetworkUnavailable", "True", {}, "", "node(s) had unavailable network", id="no network"),
+        pytest.param("DiskPressure", "True", {}, "", "node(s) had disk pressure", id="short of disk"),
+        pytest.param("PIDPressure", "True", {}, "", "node(s) had pid pressure", id="short of processes"),
+        pytest.param(
+            "MemoryPressure", "True", {}, "", "node(s) had memory pressure", id="short of memory, best effort"
+        ),
+        pytest.param("MemoryPressure", "True", {"memory": "1"}, "", "", id="short of memory, and it asks for some"),
+        pytest.param("DiskPressure", "True", {"memory": "1"}, "", "node(s) had disk pressure", id="it asks for memory"),
+        pytest.param("DiskPressure", "False", {}, "", "", id="enough disk"),
+        pytest.param("DiskPressure", "Unknown", {}, "", "", id="not heard of, which Ready says"),
+        pytest.param("DiskPressure", "True", {}, "disk-pressure", "", id="short of disk, and borne"),
+        pytest.param("PIDPressure", "True", {}, "disk-pressure", "node(s) had pid pressure", id="another is borne"),
+        pytest.param("FrequentUnregister", "True", {}, "", "", id="a condition of somebody's own"),
+    ],
+)
+def test_node_under_pressure(
+    condition: str, status: str, requests: dict[str, str], tolerated: str, expected: str
+) -> None:
+    """CheckNodeCondition, CheckNodeMemoryPressure, CheckNodeDiskPressure and CheckNodePIDPressure of 1.17."""
+    on = info()
+    on.known.status.conditions.append(NodeCondition(type=condition, status=status))
+    asking = pod(requests=requests)
+    if tolerated:
+        asking.spec.tolerations = [Toleration(key=f"node.kubernetes.io/{tolerated}", operator="Exists")]
+    assert refusals(filters.NodeConditions(), PodInfo.of(asking), on) == ([expected] if expected else [])
+
+
+@pytest.mark.parametrize(
+    ("asks", "offered", "resolvable"),
+    [
+        pytest.param({"cpu": "4"}, {}, True, id="it fits if others go"),
+        pytest.param({"cpu": "5"}, {}, False, id="it does not, whoever goes"),
+        pytest.param({"cpu": "5", "memory": "8Gi"}, {}, False, id="of one resource"),
+        pytest.param({}, {"pods": "1"}, True, id="another pod's place"),
+        pytest.param({"cpu": "1"}, {"pods": "0"}, False, id="no pod at all"),
+    ],
+)
+def test_what_the_going_of_others_can_help(asks: dict[str, str], offered: dict[str, str], resolvable: bool) -> None:
+    """Upstream: UnschedulableAndUnresolvable if the node is too small even when it is empty."""
+    check = filters.NodeResourcesFit().for_pod(of(requests=asks))
+    assert callable(check)
+    refusal = check(info(None, other(requests={"cpu": "1", "memory": "1Gi"}), **offered))
+    assert refusal is not None
+    assert refusal.resolvable is resolvable
 
 
 def test_a_cordoned_node_takes_nobody() -> None:

@@ -127,6 +127,32 @@ def test_of_those_on_a_node_the_guarded_are_kept_if_they_can_be() -> None:
     assert victims(ranked("p", 10, "2"), *there, budgets=(budget(1, "guarded"),))[1] == ["guarded"]
 
 
+@pytest.mark.parametrize(
+    ("selector", "disrupted"),
+    [
+        pytest.param(None, {}, id="no selector"),
+        pytest.param({}, {}, id="an empty one"),
+        pytest.param({"matchLabels": {}}, {}, id="an empty one in other words"),
+        pytest.param({"matchLabels": "odd"}, {}, id="one that cannot be read"),
+        pytest.param({"matchLabels": {"app": "a"}}, {"a": "2026-06-01T12:00:00Z"}, id="the pod is on its way out"),
+    ],
+)
+def test_a_budget_guards_nobody_if(selector: object, disrupted: dict[str, str]) -> None:
+    there = [
+        ranked(name, 1, "2", on="n0", labels={"app": name}, started=ago(age)) for name, age in (("a", 0), ("b", 9))
+    ]
+    mute = resources.POD_DISRUPTION_BUDGETS.model.parse(
+        {
+            "metadata": {"name": "a", "namespace": "default"},
+            "spec": {"selector": selector},
+            "status": {"disruptionsAllowed": 0, "disruptedPods": disrupted},
+        }
+    )
+    guarding = budget(0, "a")
+    assert victims(ranked("p", 10, "2"), *there, budgets=(guarding,))[1] == ["b"]
+    assert victims(ranked("p", 10, "2"), *there, budgets=(mute,))[1] == ["a"]
+
+
 def test_what_pods_do_not_want_near_them_can_go_too() -> None:
     term = {"labelSelector": {"matchLabels": {"app": "x"}}, "topologyKey": "kubernetes.io/hostname"}
     affinity = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
