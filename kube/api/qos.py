@@ -1,4 +1,5 @@
-"""The quality-of-service class of a pod: it follows from the requests and limits of its containers' cpu and memory.
+"""The quality-of-service class of a pod: it follows from the requests and limits of cpu and memory, of its containers
+or of the pod as a whole.
 
 The apiserver writes it to the status; the kubelet derives from it whom the kernel kills first when memory runs out.
 """
@@ -20,6 +21,9 @@ Amounts = tuple[tuple[str, str], ...]
 
 def qos_class(pod: Pod) -> str:
     """`Guaranteed`, `Burstable` or `BestEffort` (upstream's ComputePodQOS)."""
+    whole = pod.spec.resources
+    if whole is not None and (whole.limits or whole.requests):
+        return _class(((tuple(whole.limits.items()), tuple(whole.requests.items())),))
     resources = [container.resources for container in (*pod.spec.initContainers, *pod.spec.containers)]
     return _class(tuple((tuple(each.limits.items()), tuple(each.requests.items())) for each in resources))
 

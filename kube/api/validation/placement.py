@@ -147,6 +147,34 @@ def only_added_tolerations(path: str, new: Sequence[core.Toleration], old: Seque
     yield from tolerations(path, new)
 
 
+def only_narrower(path: str, new: core.NodeAffinity | None, old: core.NodeAffinity | None) -> Errors:
+    """The node affinity of a pod behind a scheduling gate: to what was required, conditions may be added; what is
+    liked may change. (validateNodeAffinityMutation)
+    """
+    path = f"{path}.{_REQUIRED}.nodeSelectorTerms"
+    before, now = _required_terms(old), _required_terms(new)
+    if before and len(before) != len(now):
+        detail = "no additions/deletions to non-empty NodeSelectorTerms list are allowed"
+        yield invalid(path, [term.to_dict() for term in now] or None, detail)
+        return
+    for i, (old_term, new_term) in enumerate(zip(before, now, strict=False)):
+        if not _only_added(new_term, old_term):
+            yield invalid(f"{path}[{i}]", new_term.to_dict(), "only additions are allowed (no mutations or deletions)")
+
+
+def _required_terms(affinity: core.NodeAffinity | None) -> list[core.NodeSelectorTerm]:
+    required_nodes = affinity.requiredDuringSchedulingIgnoredDuringExecution if affinity else None
+    return required_nodes.nodeSelectorTerms if required_nodes else []
+
+
+def _only_added(new: core.NodeSelectorTerm, old: core.NodeSelectorTerm) -> bool:
+    """A term without conditions means no node: one more would make it mean some."""
+    expressions, fields = len(old.matchExpressions), len(old.matchFields)
+    if not expressions and not fields:
+        return new == old
+    return new.matchExpressions[:expressions] == old.matchExpressions and new.matchFields[:fields] == old.matchFields
+
+
 def taints(path: str, wanted: Sequence[core.Taint]) -> Errors:
     """What keeps pods away from a node; each key and effect once."""
     seen: set[tuple[str, str]] = set()

@@ -267,6 +267,13 @@ def _spec_update(new: core.PodSpec, old: core.PodSpec) -> Errors:
             detail = "only additions to spec.nodeSelector are allowed (no mutations or deletions)"
             yield invalid("spec.nodeSelector", rest.nodeSelector, detail)
         rest.nodeSelector = old.nodeSelector
+        before_that = old.affinity.nodeAffinity if old.affinity else None
+        wanted = rest.affinity.nodeAffinity if rest.affinity else None
+        yield from placement.only_narrower("spec.affinity.nodeAffinity", wanted, before_that)
+        if wanted != before_that:
+            rest.affinity = (rest.affinity or core.Affinity()).model_copy(update={"nodeAffinity": before_that})
+            if old.affinity is None and rest.affinity == core.Affinity():
+                rest.affinity = None
     if rest != old:
         detail = f"pod updates may not change fields other than {UPDATABLE}\n{_difference(old, rest)}"
         yield field_forbidden("spec", detail)

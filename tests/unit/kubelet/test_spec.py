@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from kube.api.core import ResourceRequirements
 from kube.api.qos import qos_class
 from kube.kubelet.configuration import ConfigError
 from kube.kubelet.resources import container_resources, oom_score_adj, quota, shares
@@ -97,6 +98,23 @@ def test_who_is_killed_first(resources: dict[str, Any], qos: str, score: int) ->
     pod = make_pod("web", container(resources=resources))
     assert qos_class(pod) == qos
     assert oom_score_adj(pod, pod.spec.containers[0], 16 * GIB) == score
+
+
+@pytest.mark.parametrize(
+    ("whole", "containers", "qos"),
+    [
+        ({"limits": BOTH}, {}, "Guaranteed"),
+        ({"limits": BOTH, "requests": {"cpu": "500m"}}, {"limits": BOTH}, "Burstable"),
+        ({"limits": {"memory": "4Gi"}}, {"limits": BOTH}, "Burstable"),
+        ({}, {"limits": BOTH}, "Guaranteed"),
+    ],
+)
+def test_what_a_pod_says_as_a_whole_makes_its_class(
+    whole: dict[str, Any], containers: dict[str, Any], qos: str
+) -> None:
+    pod = make_pod("web", container(resources=containers))
+    pod.spec.resources = ResourceRequirements.parse(whole)
+    assert qos_class(pod) == qos
 
 
 def test_one_best_effort_container_makes_a_pod_burstable() -> None:

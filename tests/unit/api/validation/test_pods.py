@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -320,6 +321,23 @@ def test_new_pods(complaints: Complaints, data: dict[str, Any], expected: list[s
     assert complaints(core.Pod, data) == expected
 
 
+ZONE = {"key": "zone", "operator": "In", "values": ["a"]}
+DISK = {"key": "disk", "operator": "Exists"}
+TERMS = "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms"
+
+
+def gated(*terms: list[dict[str, Any]], liked: int = 0) -> dict[str, Any]:
+    """A pod that must not be scheduled yet, with these terms of its required node affinity."""
+    affinity: dict[str, Any] = {}
+    if terms:
+        required = {"nodeSelectorTerms": [{"matchExpressions": term} for term in terms]}
+        affinity["requiredDuringSchedulingIgnoredDuringExecution"] = required
+    if liked:
+        preferred = {"weight": liked, "preference": {"matchExpressions": [DISK]}}
+        affinity["preferredDuringSchedulingIgnoredDuringExecution"] = [preferred]
+    return pod(schedulingGates=[{"name": "x/a"}], **({"affinity": {"nodeAffinity": affinity}} if affinity else {}))
+
+
 UPDATES: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
     "the image": (container(image="web:2"), container(), []),
     "a shorter deadline": (pod(activeDeadlineSeconds=5), pod(activeDeadlineSeconds=10), []),
@@ -345,7 +363,40 @@ UPDATES: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
         pod(),
         ["spec.schedulingGates[0].name: Forbidden: only deletion is allowed, but found new scheduling gate 'x/a'"],
     ),
-}
+    "behind a gate, a node affinity": (gated([ZONE]), gated(), []),
+    "behind a gate, one more condition": (gated([ZONE, DISK]), gated([ZONE]), []),
+    "behind a gate, another liking": (gated([ZONE], liked=2), gated([ZONE], liked=1), []),
+    "behind a gate, another condition": (
+        gated([DISK]),
+        gated([ZONE]),
+        [f"{TERMS}[0]: Invalid value: {json.dumps({'matchExpressions': [DISK]}, separators=(',', ':'))}: "
+         "only additions are allowed (no mutations or deletions)"],
+    ),
+    "behind a gate, one more term": (
+        gated([ZONE], [DISK]),
+        gated([ZONE]),
+        [f"{TERMS}: Invalid value: "
+         f"{json.dumps([{'matchExpressions': [ZONE]}, {'matchExpressions': [DISK]}], separators=(',', ':'))}: "
+         "no additions/deletions to non-empty NodeSelectorTerms list are allowed"],
+    ),
+    "behind a gate, no affinity any more": (
+        gated(),
+        gated([ZONE]),
+        [f"{TERMS}: Invalid value: null: no additions/deletions to non-empty NodeSelectorTerms list are allowed"],
+    ),
+    "behind a gate, a condition for the term that means no node": (
+        gated([ZONE]),
+        gated([]),
+        [f"{TERMS}[0]: Invalid value: {json.dumps({'matchExpressions': [ZONE]}, separators=(',', ':'))}: "
+         "only additions are allowed (no mutations or deletions)"],
+    ),
+    "behind a gate, a condition that makes no sense": (
+        gated([{"key": "zone", "operator": "Exists", "values": ["a"]}]),
+        gated(),
+        [f"{TERMS}[0].matchExpressions[0].values: Forbidden: may not be specified when `operator` is 'Exists' or "
+         "'DoesNotExist'"],
+    ),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("new", "old", "expected"), UPDATES.values(), ids=UPDATES)
