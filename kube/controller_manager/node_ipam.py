@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Network
 
 from kube.api import errors
@@ -113,6 +114,7 @@ def lowest_free(cluster: IPv4Network, mask_size: int, taken: Iterable[str]) -> I
     return IPv4Network((start, mask_size)) if start + size - 1 <= end else None
 
 
+@lru_cache(maxsize=16384)  # those of all nodes are looked at for each node that comes
 def _network(text: str) -> IPv4Network | None:
     try:
         return IPv4Network(text, strict=False)
