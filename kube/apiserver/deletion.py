@@ -18,22 +18,31 @@ DEPENDENTS_FINALIZERS = {"Orphan": "orphan", "Foreground": "foregroundDeletion"}
 
 
 def marked(strategy: Strategy, old: Object, options: DeleteOptions) -> Object:
-    """The object with its deletion asked for: it stays while it has grace or finalizers. Its rest is shared."""
+    """The object with its deletion asked for: it stays while it has grace or finalizers. Its rest is shared.
+
+    One that has grace already is left as it is, unless less is asked for: that it has ended meanwhile, its node says,
+    by asking for none.
+    """
+    grace, asked = old.metadata.deletionGracePeriodSeconds or 0, options.gracePeriodSeconds
+    if asked is not None and asked < 0:
+        asked = 1
+    pending = old.metadata.deletionTimestamp is not None and grace > 0
+    if pending and (asked is None or asked >= grace):
+        return old
     meta = old.metadata.clone()
     new = old.model_copy(update={"metadata": meta})
-    grace = strategy.grace(old, options.gracePeriodSeconds)
     meta.finalizers = finalizers(meta.finalizers, options, orphans=strategy.orphans, collected=strategy.collected)
     if meta.deletionTimestamp is None:
+        grace = strategy.grace(old, asked)
         meta.deletionTimestamp = now() + timedelta(seconds=grace)
         meta.deletionGracePeriodSeconds = grace
         if meta.generation:
             meta.generation += 1
         strategy.on_delete(new)
-    elif grace < (meta.deletionGracePeriodSeconds or 0):
-        # A second deletion may only shorten the first one's grace.
-        asked = meta.deletionTimestamp - timedelta(seconds=meta.deletionGracePeriodSeconds or 0)
-        meta.deletionTimestamp = asked + timedelta(seconds=grace)
-        meta.deletionGracePeriodSeconds = grace
+    elif pending and asked is not None:
+        begun = meta.deletionTimestamp - timedelta(seconds=grace)
+        meta.deletionTimestamp = begun + timedelta(seconds=asked)
+        meta.deletionGracePeriodSeconds = asked
     return new
 
 

@@ -47,7 +47,7 @@ class PodStrategy(Strategy):
 
     def prepare_status(self, new: Pod, old: Pod) -> None:
         super().prepare_status(new, old)
-        # A kubelet that was replaced must not bring a finished pod back to life.
+        # It is given once and for all: a client that does not know of it leaves it out.
         if not new.status.qosClass:
             new.status.qosClass = old.status.qosClass
 
@@ -79,9 +79,8 @@ class PodStrategy(Strategy):
         """Only a pod that a kubelet may be running is given time (pkg/registry/core/pod/strategy.go)."""
         if not obj.spec.nodeName or obj.status.phase in TERMINAL:
             return 0
-        if asked is not None:
-            return asked if asked >= 0 else 1
-        return 30 if obj.spec.terminationGracePeriodSeconds is None else obj.spec.terminationGracePeriodSeconds
+        period = obj.spec.terminationGracePeriodSeconds if asked is None else asked
+        return 1 if period is not None and period < 0 else period or 0
 
 
 def bind(pod: Pod, binding: Binding) -> Pod:

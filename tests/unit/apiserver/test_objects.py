@@ -186,6 +186,59 @@ async def test_an_unbound_pod_goes_at_once_and_a_bound_one_gracefully(http: http
     assert (await http.get(f"{PODS}/bound")).status_code == 404
 
 
+async def bound(http: httpx.AsyncClient, name: str, **spec: Any) -> str:
+    """Create a pod on a node; returns its path."""
+    made = pod(name)
+    made["spec"].update(nodeName="n1", **spec)
+    assert (await http.post(PODS, json=made)).status_code == 201
+    return f"{PODS}/{name}"
+
+
+async def grace_left(http: httpx.AsyncClient, path: str) -> int | None:
+    """The grace of a pod that is being deleted; None: it is gone."""
+    answer = await http.get(path)
+    return answer.json()["metadata"]["deletionGracePeriodSeconds"] if answer.status_code == 200 else None
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "grace"),
+    [
+        pytest.param("60", "", 60, id="one that says nothing of grace leaves the first one's"),
+        pytest.param("60", "90", 60, id="nobody gets more"),
+        pytest.param("60", "10", 10, id="less is given"),
+        pytest.param("60", "-1", 1, id="a negative number is a second"),
+        pytest.param("", "0", None, id="without grace it goes at once"),
+    ],
+)
+async def test_a_second_deletion_can_only_shorten_the_first(
+    http: httpx.AsyncClient, first: str, second: str, grace: int | None
+) -> None:
+    path = await bound(http, "web")
+    begun = (await http.delete(path, params={"gracePeriodSeconds": first} if first else {})).json()["metadata"]
+    await http.delete(path, params={"gracePeriodSeconds": second} if second else {})
+    assert await grace_left(http, path) == grace
+    if grace == begun["deletionGracePeriodSeconds"]:
+        assert (await http.get(path)).json()["metadata"] == begun
+
+
+async def test_a_pod_that_ends_while_it_is_deleted_stays_until_its_node_lets_it_go(http: httpx.AsyncClient) -> None:
+    path = await bound(http, "web")
+    await http.delete(path)
+    merge = {"content-type": "application/merge-patch+json"}
+    await http.patch(f"{path}/status", json={"status": {"phase": "Succeeded"}}, headers=merge)
+    for again in (path, PODS):
+        assert (await http.delete(again)).status_code == 200
+        assert await grace_left(http, path) == 30
+    await http.delete(path, params={"gracePeriodSeconds": "0"})
+    assert await grace_left(http, path) is None
+
+
+async def test_a_pod_with_negative_grace_has_a_second(http: httpx.AsyncClient) -> None:
+    path = await bound(http, "web", terminationGracePeriodSeconds=-5)
+    await http.delete(path)
+    assert await grace_left(http, path) == 1
+
+
 async def test_a_node_sees_its_pods_under_its_own_prefix(http: httpx.AsyncClient, server: Any) -> None:
     await http.post(PODS, json=pod("web"))
     binding = {"metadata": {"name": "web"}, "target": {"kind": "Node", "name": "n1"}}
