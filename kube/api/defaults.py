@@ -208,10 +208,10 @@ def _service(service: core.Service) -> None:
         for ingress in service.status.loadBalancer.ingress:
             if ingress.ip and ingress.ipMode is None:
                 ingress.ipMode = "VIP"
+    if spec.clusterIP and not spec.clusterIPs:
+        spec.clusterIPs = [spec.clusterIP]
     if spec.type in ("ClusterIP", "NodePort", "LoadBalancer"):
         # Upstream's allocator does this, for a cluster with one family of addresses.
-        if spec.clusterIP and not spec.clusterIPs:
-            spec.clusterIPs = [spec.clusterIP]
         # Nobody knows which families the endpoints of a headless service without selector will have.
         anything = spec.clusterIP == "None" and not spec.selector
         if spec.ipFamilyPolicy is None:

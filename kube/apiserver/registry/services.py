@@ -56,9 +56,7 @@ class ServiceStrategy(Strategy):
         if spec.type in WITH_CLUSTER_IP:
             if spec.clusterIP == "" and not spec.clusterIPs:
                 spec.clusterIP = self._free_ip(new, taken)
-            elif spec.clusterIP == "":
-                spec.clusterIP = spec.clusterIPs[0]
-            elif spec.clusterIP != "None" and (old is None or old.spec.clusterIP != spec.clusterIP):
+            elif spec.clusterIP not in ("", "None") and keys.ip_claim_key(spec.clusterIP) not in _claims(old):
                 self._check_ip(new, taken)
             if not spec.clusterIPs:
                 spec.clusterIPs = [spec.clusterIP]
@@ -134,7 +132,7 @@ class ServiceStrategy(Strategy):
         except ValueError:
             return  # validation names it
         why = ""
-        if address not in self._ips:
+        if address not in self._ips or address in (self._ips.network_address, self._ips.broadcast_address):
             why = f"failed to allocate IP {ip}: the provided IP ({ip}) is not in the valid range. " + (
                 f"The range of valid IPs is {self._ips}"
             )
@@ -178,7 +176,7 @@ class ServiceStrategy(Strategy):
 def _keep_allocated(new: ServiceSpec, old: ServiceSpec) -> None:
     """Addresses and ports that an update leaves out stay as they are (patchAllocatedValues)."""
     if new.type in WITH_CLUSTER_IP and old.type in WITH_CLUSTER_IP and not new.clusterIP:
-        new.clusterIP, new.clusterIPs = old.clusterIP, old.clusterIPs
+        new.clusterIP, new.clusterIPs = old.clusterIP, new.clusterIPs or old.clusterIPs
     elif new.clusterIP not in ("", old.clusterIP) and new.clusterIPs == old.clusterIPs:
         new.clusterIPs = [new.clusterIP]  # an old client, which knows one address alone (normalizeClusterIPs)
     if new.type in WITH_NODE_PORT and old.type in WITH_NODE_PORT:

@@ -125,3 +125,32 @@ async def test_an_external_name_gives_its_address_back_and_gets_one_again(http: 
     named = (await http.get(f"{SERVICES}/web")).json()
     again = await change(http, named, type="ClusterIP", externalName=None)
     assert again["clusterIP"] not in ("", "10.96.0.77")
+
+
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        pytest.param({"clusterIPs": ["10.96.0.9"]}, "must be empty when `clusterIP` is not specified", id="list alone"),
+        pytest.param({"clusterIP": "10.96.0.0"}, "The range of valid IPs is 10.96.0.0/24", id="the network itself"),
+        pytest.param({"clusterIP": "10.96.0.255"}, "The range of valid IPs is 10.96.0.0/24", id="the broadcast"),
+        pytest.param(
+            {"clusterIP": "10.96.0.7", "type": "ExternalName", "externalName": "kube.test"},
+            "spec.clusterIPs: Forbidden: may not be set for ExternalName services",
+            id="an external name has none",
+        ),
+    ],
+)
+async def test_an_address_that_cannot_be_given_is_refused(
+    http: httpx.AsyncClient, spec: dict[str, Any], why: str
+) -> None:
+    await create(http, "first", clusterIP="10.96.0.9")
+    answer = await http.post(SERVICES, json=service(**spec))
+    assert answer.status_code == 422
+    assert why in answer.json()["message"]
+
+
+async def test_a_list_of_addresses_may_not_contradict_the_address_that_is_kept(http: httpx.AsyncClient) -> None:
+    await create(http, clusterIP="10.96.0.9")
+    answer = await http.put(f"{SERVICES}/web", json=service(clusterIPs=["10.96.0.10"]))
+    assert answer.status_code == 422
+    assert "first value must match `clusterIP`" in answer.json()["message"]
