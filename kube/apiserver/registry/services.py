@@ -54,6 +54,7 @@ class ServiceStrategy(Strategy):
     def allocate(self, new: Service, old: Service | None, taken: Collection[str]) -> None:
         spec = new.spec
         if spec.type in WITH_CLUSTER_IP:
+            _settle_families(new, old)
             if spec.clusterIP == "" and not spec.clusterIPs:
                 spec.clusterIP = self._free_ip(new, taken)
             elif spec.clusterIP not in ("", "None") and keys.ip_claim_key(spec.clusterIP) not in _claims(old):
@@ -188,6 +189,28 @@ def _keep_allocated(new: ServiceSpec, old: ServiceSpec) -> None:
                 port.nodePort = was
     if needs_health_check(new) and needs_health_check(old):
         new.healthCheckNodePort = new.healthCheckNodePort or old.healthCheckNodePort
+
+
+def _settle_families(service: Service, old: Service | None) -> None:
+    """The families of a service's addresses, in a cluster that has IPv4 alone (initIPFamilyFields). Raises Invalid."""
+    spec, policy = service.spec, "spec.ipFamilyPolicy"
+    found = []
+    if spec.ipFamilyPolicy == "SingleStack" and len(spec.ipFamilies) == 2:
+        if old is not None and spec.ipFamilies == old.spec.ipFamilies:
+            spec.ipFamilies = spec.ipFamilies[:1]  # with the families as they were, the policy says what is wanted
+        else:
+            detail = "must be 'RequireDualStack' or 'PreferDualStack' when multiple IP families are specified"
+            found.append(errors.invalid(policy, spec.ipFamilyPolicy, detail))
+    # What stands behind a headless service without selector is its owner's affair.
+    if not found and (spec.clusterIP != "None" or spec.selector):
+        if spec.ipFamilyPolicy == "RequireDualStack":
+            detail = "this cluster is not configured for dual-stack services"
+            found.append(errors.invalid(policy, spec.ipFamilyPolicy, detail))
+        for i, family in enumerate(spec.ipFamilies):
+            if family == "IPv6":
+                found.append(errors.invalid(f"spec.ipFamilies[{i}]", family, "not configured on this cluster"))
+    if found:
+        raise errors.invalid_object("Service", service.metadata.name, found)
 
 
 def _drop_what_its_type_has_not(new: ServiceSpec, old: ServiceSpec) -> None:

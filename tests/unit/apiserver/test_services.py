@@ -154,3 +154,46 @@ async def test_a_list_of_addresses_may_not_contradict_the_address_that_is_kept(h
     answer = await http.put(f"{SERVICES}/web", json=service(clusterIPs=["10.96.0.10"]))
     assert answer.status_code == 422
     assert "first value must match `clusterIP`" in answer.json()["message"]
+
+
+DUAL = {"ipFamilies": ["IPv4", "IPv6"]}
+NO_DUAL_STACK = 'spec.ipFamilyPolicy: Invalid value: "RequireDualStack": this cluster is not configured for dual-stack'
+
+
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        pytest.param({"ipFamilyPolicy": "RequireDualStack"}, NO_DUAL_STACK, id="both required"),
+        pytest.param({"ipFamilies": ["IPv6"]}, 'spec.ipFamilies[0]: Invalid value: "IPv6": not configured', id="IPv6"),
+        pytest.param(
+            {"ipFamilies": ["IPv6"], "clusterIP": "None", "selector": {"app": "web"}},
+            'spec.ipFamilies[0]: Invalid value: "IPv6": not configured on this cluster',
+            id="IPv6, headless",
+        ),
+        pytest.param(
+            DUAL,
+            'spec.ipFamilyPolicy: Invalid value: "SingleStack": '
+            "must be 'RequireDualStack' or 'PreferDualStack' when multiple IP families are specified",
+            id="two without a policy for two",
+        ),
+    ],
+)
+async def test_families_that_the_cluster_has_not_are_refused(
+    http: httpx.AsyncClient, spec: dict[str, Any], why: str
+) -> None:
+    answer = await http.post(SERVICES, json=service(**spec))
+    assert answer.status_code == 422
+    assert why in answer.json()["message"]
+
+
+async def test_a_preference_for_both_families_is_none_for_what_is_not_there(http: httpx.AsyncClient) -> None:
+    spec = (await create(http, ipFamilyPolicy="PreferDualStack"))["spec"]
+    assert (spec["ipFamilyPolicy"], spec["ipFamilies"]) == ("PreferDualStack", ["IPv4"])
+
+
+async def test_a_headless_service_without_selector_has_any_families_and_one_by_its_policy(
+    http: httpx.AsyncClient,
+) -> None:
+    made = await create(http, clusterIP="None")
+    assert (made["spec"]["ipFamilyPolicy"], made["spec"]["ipFamilies"]) == ("RequireDualStack", DUAL["ipFamilies"])
+    assert (await change(http, made, ipFamilyPolicy="SingleStack"))["ipFamilies"] == ["IPv4"]
