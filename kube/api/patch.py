@@ -55,7 +55,7 @@ MERGE_KEYS: dict[type[Model], dict[str, str]] = {
     core.NodeSpec: {"podCIDRs": VALUES},
     core.NodeStatus: {"conditions": "type", "addresses": "type"},
     core.NamespaceStatus: {"conditions": "type"},
-    core.ServiceAccount: {"secrets": "name", "imagePullSecrets": "name"},
+    core.ServiceAccount: {"secrets": "name"},
     core.ComponentStatus: {"conditions": "type"},
 }
 

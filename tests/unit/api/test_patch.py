@@ -218,6 +218,14 @@ def test_services_ports_are_merged_by_port() -> None:
     assert merged == {"spec": {"ports": [{"port": 80, "name": "a", "nodePort": 30080}]}}
 
 
+def test_the_pull_secrets_of_an_account_are_replaced_and_its_secrets_merged() -> None:
+    doc = {"secrets": [{"name": "a"}], "imagePullSecrets": [{"name": "a"}]}
+    change = {"secrets": [{"name": "b"}], "imagePullSecrets": [{"name": "b"}]}
+    merged = patch.strategic_merge_patch(doc, change, core.ServiceAccount)
+    assert merged["imagePullSecrets"] == [{"name": "b"}]
+    assert sorted(each["name"] for each in merged["secrets"]) == ["a", "b"]
+
+
 def test_the_table_of_merge_keys_names_lists_that_exist() -> None:
     for model, keys in patch.MERGE_KEYS.items():
         for field in keys:
