@@ -13,6 +13,7 @@ _DISTRIBUTIONS = ("PreferClose", "PreferSameNode", "PreferSameZone")
 _FAMILIES = ("IPv4", "IPv6")
 _FAMILY_POLICIES = ("PreferDualStack", "RequireDualStack", "SingleStack")
 _AFFINITY_SECONDS = 86400
+KUBELET_PORT = 10250
 _FIXED = "may not change once set"
 
 
@@ -27,6 +28,10 @@ def validate(service: core.Service) -> Errors:
     spec = service.spec
     if not spec.ports and not headless(spec) and spec.type != "ExternalName":
         yield required("spec.ports")
+    for i, port in enumerate(spec.ports if spec.type == "LoadBalancer" else ()):
+        if port.port == KUBELET_PORT:
+            detail = f"may not expose port {KUBELET_PORT} externally since it is used by kubelet"
+            yield invalid(f"spec.ports[{i}]", port.port, detail)
     if spec.type in ("LoadBalancer", "NodePort") and headless(spec):
         yield invalid("spec.clusterIPs[0]", "None", f"may not be set to 'None' for {spec.type} services")
     elif spec.type == "ExternalName":

@@ -110,6 +110,12 @@ NEW: dict[str, tuple[type[Object], dict[str, Any], list[str]]] = {
         service(ports=[{"port": 80, "nodePort": 30080}]),
         ["spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'"],
     ),
+    "the kubelet's port, for the world": (
+        core.Service,
+        service(ports=[{"port": 10250}], type="LoadBalancer"),
+        ["spec.ports[0]: Invalid value: 10250: may not expose port 10250 externally since it is used by kubelet"],
+    ),
+    "the kubelet's port, inside": (core.Service, service(ports=[{"port": 10250}], type="NodePort"), []),
     "a type of service": (
         core.Service,
         service(type="Magic"),
