@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kube.api import errors
+from kube.api import errors, names
 from kube.api.unstructured import Unstructured
 from kube.apiserver.authentication import USER
 from kube.apiserver.authorization import Attributes, Authorizer
@@ -94,6 +94,14 @@ class RoleStrategy(RbacStrategy):
 class BindingStrategy(RbacStrategy):
     """Bindings of roles and of cluster roles."""
 
+    def prepare_create(self, obj: Unstructured) -> None:
+        super().prepare_create(obj)
+        _fill_in_groups(obj)
+
+    def prepare_update(self, new: Unstructured, old: Unstructured) -> None:
+        _fill_in_groups(new)
+        super().prepare_update(new, old)
+
     def problems(self, obj: Unstructured) -> list[errors.FieldError]:
         role = obj.part("roleRef") or {}
         kinds = ["ClusterRole", "Role"] if self.resource.namespaced else ["ClusterRole"]
@@ -110,6 +118,15 @@ class BindingStrategy(RbacStrategy):
                 found.append(errors.required(f"{path}.name"))
             if kind not in ("ServiceAccount", "User", "Group"):
                 found.append(errors.not_supported(f"{path}.kind", kind, ["ServiceAccount", "User", "Group"]))
+                continue
+            name, group = str(subject.get("name") or ""), subject.get("apiGroup") or ""
+            if kind != "ServiceAccount" and not name:
+                found.append(errors.invalid(f"{path}.name", name, f"{kind.lower()} name cannot be empty"))
+            elif kind == "ServiceAccount" and name:
+                found += [errors.invalid(f"{path}.name", name, why) for why in names.dns_subdomain(name)]
+            wanted = "" if kind == "ServiceAccount" else GROUP
+            if group != wanted:
+                found.append(errors.not_supported(f"{path}.apiGroup", group, [wanted]))
             if kind == "ServiceAccount" and not subject.get("namespace") and not self.resource.namespaced:
                 found.append(errors.required(f"{path}.namespace"))
         return found
@@ -130,6 +147,21 @@ class BindingStrategy(RbacStrategy):
         if role is None:
             raise errors.not_found(plural, name, GROUP)
         self.confirm(obj, list(role.rules))
+
+
+def _fill_in_groups(binding: Unstructured) -> None:
+    """The API group of the role, and of users and groups, if it is left out (pkg/apis/rbac/v1/defaults.go)."""
+    role, subjects = binding.part("roleRef"), binding.part("subjects")
+    if isinstance(role, dict) and not role.get("apiGroup"):
+        binding.put("roleRef", {**role, "apiGroup": GROUP})
+    if isinstance(subjects, list):
+        binding.put("subjects", [_with_group(subject) for subject in subjects])
+
+
+def _with_group(subject: Any) -> Any:
+    if not isinstance(subject, dict) or subject.get("kind") not in ("User", "Group") or subject.get("apiGroup"):
+        return subject
+    return {**subject, "apiGroup": GROUP}
 
 
 def _role_ref(obj: Unstructured) -> tuple[str, str]:

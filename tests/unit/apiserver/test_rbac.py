@@ -221,6 +221,56 @@ async def test_the_role_of_a_binding_does_not_change(cluster: Cluster) -> None:
     assert answer.json()["message"].endswith("cannot change roleRef")
 
 
+GROUP = "rbac.authorization.k8s.io"
+BINDINGS = f"{RBAC}/namespaces/default/rolebindings"
+
+
+def binding(*subjects: dict[str, Any]) -> dict[str, Any]:
+    return {"metadata": {"name": "b"}, "roleRef": {"kind": "ClusterRole", "name": "view"}, "subjects": subjects}
+
+
+async def test_the_groups_of_role_users_and_groups_are_filled_in(http: httpx.AsyncClient) -> None:
+    subjects = [{"kind": kind, "name": "joe"} for kind in ("User", "Group", "ServiceAccount")]
+    made = (await http.post(BINDINGS, json=binding(*subjects))).json()
+    assert made["roleRef"]["apiGroup"] == GROUP
+    assert [subject.get("apiGroup") for subject in made["subjects"]] == [GROUP, GROUP, None]
+    put = await http.put(f"{BINDINGS}/b", json=binding(*subjects[:1]))
+    assert put.json()["subjects"] == [{**subjects[0], "apiGroup": GROUP}]
+
+
+@pytest.mark.parametrize(
+    ("subject", "why"),
+    [
+        pytest.param(
+            {"kind": "User", "name": "joe", "apiGroup": "apps"},
+            f'subjects[0].apiGroup: Unsupported value: "apps": supported values: "{GROUP}"',
+            id="a user of another group",
+        ),
+        pytest.param(
+            {"kind": "ServiceAccount", "name": "joe", "apiGroup": GROUP},
+            f'subjects[0].apiGroup: Unsupported value: "{GROUP}": supported values: ""',
+            id="an account has no group",
+        ),
+        pytest.param(
+            {"kind": "ServiceAccount", "name": "Joe_"},
+            'subjects[0].name: Invalid value: "Joe_": a lowercase RFC 1123 subdomain must consist of',
+            id="an account that cannot be",
+        ),
+        pytest.param(
+            {"kind": "Group"},
+            'subjects[0].name: Invalid value: "": group name cannot be empty',
+            id="nobody",
+        ),
+    ],
+)
+async def test_a_subject_that_can_be_nobody_is_refused(
+    http: httpx.AsyncClient, subject: dict[str, Any], why: str
+) -> None:
+    answer = await http.post(BINDINGS, json=binding(subject))
+    assert answer.status_code == 422
+    assert why in answer.json()["message"]
+
+
 async def test_acting_as_another_takes_the_right_to(cluster: Cluster) -> None:
     whoami = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
     headers = {"impersonate-user": "bob", "impersonate-group": "devs"}
