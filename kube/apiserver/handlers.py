@@ -169,8 +169,18 @@ class Handlers:
             raise parameters.another_name(obj.metadata.name, target.name)
         if not subresource:
             warnings += unacted.warnings(conversion.to_stored(resource, obj))
+        refused = not obj.metadata.resourceVersion and not self.verbs.strategies[resource.stored].unconditional_update
+
+        def change(present: Object | None) -> Object:
+            if refused and present is not None:
+                # As upstream has it: the resource in the place of the kind, and the version as Go prints one.
+                field, version = "metadata.resourceVersion", errors.Verbatim("0x0")
+                found = [errors.invalid(field, version, "must be specified for an update")]
+                raise errors.invalid_object(resource.plural, target.name, found, resource.group)
+            return conversion.to_stored(resource, obj.clone())
+
         value, created = await self.verbs.update(
-            resource.stored, target.namespace, target.name, lambda _: conversion.to_stored(resource, obj.clone()),
+            resource.stored, target.namespace, target.name, change,
             subresource=subresource, dry_run=parameters.dry_run(request), author=apply.author(request), pure=True,
         )  # fmt: skip
         return answers.written(resource, value, request, warnings, status=201 if created else 200)

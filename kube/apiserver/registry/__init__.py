@@ -12,8 +12,10 @@ from kube.apiserver.registry.admission import PodAdmission
 from kube.apiserver.registry.limit_ranges import ClaimStrategy, LimitRanger
 from kube.apiserver.registry.others import (
     CreateOnUpdate,
+    DisruptionBudgetStrategy,
     EndpointSliceStrategy,
     EventStrategy,
+    LeaseStrategy,
     NamespaceStrategy,
     NodeStrategy,
     ReplicationControllerStrategy,
@@ -27,7 +29,7 @@ from kube.apiserver.registry.rbac import BindingStrategy, RoleStrategy
 from kube.apiserver.registry.services import ServiceStrategy
 from kube.apiserver.registry.strategy import Strategy
 
-_PUT_CREATES = (resources.ENDPOINTS, resources.LEASES, resources.LIMIT_RANGES)
+_PUT_CREATES = (resources.ENDPOINTS, resources.LIMIT_RANGES)
 
 
 def strategies(
@@ -43,12 +45,14 @@ def strategies(
         resources.EVENTS: EventStrategy(resources.EVENTS),
         resources.ENDPOINT_SLICES: EndpointSliceStrategy(resources.ENDPOINT_SLICES),
         resources.SERVICE_ACCOUNTS: ServiceAccountStrategy(resources.SERVICE_ACCOUNTS),
+        resources.LEASES: LeaseStrategy(resources.LEASES),
         **{r: ReturnsDeleted(r) for r in (resources.POD_TEMPLATES, resources.RESOURCE_QUOTAS)},
         **{r: CreateOnUpdate(r) for r in _PUT_CREATES},
     }
     special |= {resource: StoredOnly(resource) for resource in resources.STORED_ONLY}
     if "LimitRanger" not in disabled:
         special[resources.PERSISTENT_VOLUME_CLAIMS] = ClaimStrategy(LimitRanger(cache))
+    special[resources.POD_DISRUPTION_BUDGETS] = DisruptionBudgetStrategy(resources.POD_DISRUPTION_BUDGETS)
     special[resources.PRIORITY_CLASSES] = PriorityClassStrategy(resources.PRIORITY_CLASSES, cache)
     special |= {resource: RoleStrategy(resource) for resource in (resources.ROLES, resources.CLUSTER_ROLES)}
     special |= {r: BindingStrategy(r) for r in (resources.ROLE_BINDINGS, resources.CLUSTER_ROLE_BINDINGS)}

@@ -21,9 +21,15 @@ class ReplicationControllerStrategy(Strategy):
 
 
 class CreateOnUpdate(Strategy):
-    """What a PUT writes whether it is there or not: endpoints, leases, limit ranges."""
+    """What a PUT writes whether it is there or not."""
 
     create_on_update = True
+
+
+class LeaseStrategy(CreateOnUpdate):
+    """Leases: who claims one must say which they have seen, lest two believe to hold it."""
+
+    unconditional_update = False
 
 
 class EventStrategy(CreateOnUpdate):
@@ -97,6 +103,12 @@ class StoredOnly(Strategy):
 
 def _content(obj: Unstructured) -> dict[str, Any]:
     return {name: value for name, value in (obj.model_extra or {}).items() if name != "status"}
+
+
+class DisruptionBudgetStrategy(StoredOnly):
+    """Disruption budgets: evictions count them down, so that a status is worth something only with its version."""
+
+    unconditional_update = False
 
 
 class NodeStrategy(Strategy):

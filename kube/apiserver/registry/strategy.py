@@ -29,6 +29,8 @@ class Strategy:
 
     create_on_update = False
     """A PUT on an absent name creates it."""
+    unconditional_update = True
+    """A PUT that names no resourceVersion replaces whatever is there."""
     returns_deleted = False
     """DELETE answers with the object instead of a Status."""
     allocates = False

@@ -66,6 +66,35 @@ async def test_a_stale_update_is_a_conflict(http: httpx.AsyncClient) -> None:
     )
 
 
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
+BUDGETS = "/apis/policy/v1/namespaces/default/poddisruptionbudgets"
+
+
+@pytest.mark.parametrize(
+    ("path", "resource"),
+    [(LEASES, "leases.coordination.k8s.io"), (BUDGETS, "poddisruptionbudgets.policy")],
+    ids=["a lease", "a disruption budget"],
+)
+async def test_what_many_count_on_is_not_overwritten_unseen(http: httpx.AsyncClient, path: str, resource: str) -> None:
+    made = (await http.post(path, json={"metadata": {"name": "x"}, "spec": {}})).json()
+    blind = await http.put(f"{path}/x", json={"metadata": {"name": "x", "labels": {"a": "b"}}, "spec": {}})
+    assert blind.status_code == 422
+    assert blind.json()["message"] == (
+        f'{resource} "x" is invalid: metadata.resourceVersion: Invalid value: 0x0: must be specified for an update'
+    )
+    made["metadata"]["labels"] = {"a": "b"}
+    assert (await http.put(f"{path}/x", json=made)).status_code == 200
+    merge = {"content-type": "application/merge-patch+json"}
+    patched = await http.patch(f"{path}/x", json={"metadata": {"labels": {"a": "c"}}}, headers=merge)
+    assert patched.json()["metadata"]["labels"] == {"a": "c"}
+    config = {"apiVersion": made["apiVersion"], "kind": made["kind"], "metadata": {"name": "x", "labels": {"d": "e"}}}
+    applied = await http.patch(
+        f"{path}/x", json=config, headers={"content-type": "application/apply-patch+yaml"},
+        params={"fieldManager": "me"},
+    )  # fmt: skip
+    assert applied.json()["metadata"]["labels"] == {"a": "c", "d": "e"}
+
+
 async def test_an_update_that_changes_nothing_writes_nothing(http: httpx.AsyncClient) -> None:
     made = (await http.post(PODS, json=pod("web"))).json()
     answer = await http.put(f"{PODS}/web", json=made)
