@@ -107,9 +107,13 @@ class Verbs:
     async def create(
         self, resource: Resource, namespace: str, obj: Object, *, dry_run: bool = False, author: Author | None = None
     ) -> bytes:
-        """Store a new object; returns its bytes. Raises AlreadyExists, Invalid, NotFound or Forbidden (namespace)."""
+        """Store a new object; returns its bytes. Raises AlreadyExists, Invalid, NotFound or Forbidden (namespace), and
+        Unclassified for an object that has a resourceVersion already.
+        """
         strategy = self.strategies[resource]
         meta = obj.metadata
+        if meta.resourceVersion:
+            raise errors.Unclassified("resourceVersion should not be set on objects to be created", code=500)
         meta.namespace = namespace
         generated = not meta.name and bool(meta.generateName)
         defaults.apply(obj)
@@ -120,7 +124,6 @@ class Verbs:
         meta.creationTimestamp = now()
         meta.deletionTimestamp = None
         meta.deletionGracePeriodSeconds = None
-        meta.resourceVersion = ""
         meta.selfLink = ""
         taken: set[str] = set()
         newer: dict[str, KeyValue] = {}

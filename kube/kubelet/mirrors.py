@@ -25,7 +25,7 @@ LONGEST_WAIT = 10.0
 def mirror_of(pod: Pod, owner: OwnerReference | None) -> Pod:
     """What the API is to show of a static pod."""
     mirror = pod.clone()
-    mirror.metadata.uid = ""
+    mirror.metadata.uid = mirror.metadata.resourceVersion = ""  # a manifest may be what somebody once read
     mirror.metadata.annotations = {**mirror.metadata.annotations, MIRROR: pod.metadata.annotations[HASH]}
     mirror.metadata.ownerReferences = [owner] if owner is not None else []
     return mirror

@@ -95,6 +95,15 @@ async def test_what_many_count_on_is_not_overwritten_unseen(http: httpx.AsyncCli
     assert applied.json()["metadata"]["labels"] == {"a": "c", "d": "e"}
 
 
+async def test_a_new_object_has_no_version_yet(http: httpx.AsyncClient) -> None:
+    again = pod("web")
+    again["metadata"]["resourceVersion"] = "7"
+    answer = await http.post(PODS, json=again)
+    assert answer.status_code == 500
+    assert answer.json()["message"] == "resourceVersion should not be set on objects to be created"
+    assert (await http.get(f"{PODS}/web")).status_code == 404
+
+
 async def test_an_update_that_changes_nothing_writes_nothing(http: httpx.AsyncClient) -> None:
     made = (await http.post(PODS, json=pod("web"))).json()
     answer = await http.put(f"{PODS}/web", json=made)

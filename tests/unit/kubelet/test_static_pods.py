@@ -13,6 +13,7 @@ from aiohttp import web
 from kube.api import errors
 from kube.api.core import Node, Pod
 from kube.kubelet.fake import Program
+from kube.kubelet.mirrors import mirror_of
 from kube.kubelet.static_pods import FileSource, Unreadable, UrlSource, is_mirror, parse
 from tests.kubelet_node import NODE, FakeNode, container, is_ready
 
@@ -40,6 +41,12 @@ def test_a_pod_of_the_node_s_own() -> None:
     assert pod.metadata.annotations["kubernetes.io/config.seen"].endswith("Z")
     assert pod.spec.containers[0].imagePullPolicy == "Always"
     assert [(t.operator, t.effect) for t in pod.spec.tolerations] == [("Exists", "NoExecute")]
+
+
+def test_a_manifest_that_was_once_read_from_an_api_has_a_mirror_that_can_be_created() -> None:
+    text = manifest().replace('"metadata":{', '"metadata":{"resourceVersion":"7",')
+    (pod,) = parse(text.encode(), NODE, "file", "/a")
+    assert mirror_of(pod, None).metadata.resourceVersion == ""
 
 
 def test_another_manifest_is_another_pod_and_the_same_one_the_same() -> None:
