@@ -57,18 +57,18 @@ class _Datagrams(asyncio.DatagramProtocol):
 async def listening(address: str, port: int, respond: Respond) -> AsyncIterator[int]:
     """Serve while inside; gives the port (that was chosen, if `port` is 0). Raises daemon.Fatal."""
 
+    connections: set[asyncio.Task[None]] = set()
+
     async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(TimeoutError, OSError, asyncio.IncompleteReadError):
-            while True:
-                async with asyncio.timeout(IDLE_SECONDS):
-                    length = int.from_bytes(await reader.readexactly(2))
-                    query = await reader.readexactly(length)
-                response = await respond(query, "tcp")
-                if response is None:
-                    break
-                writer.write(len(response).to_bytes(2) + response)
-                await writer.drain()
-        writer.close()
+        task = cast(asyncio.Task[None], asyncio.current_task())
+        connections.add(task)
+        try:
+            await _answer_all(reader, writer, respond)
+        except Exception:
+            log.exception("cannot answer", extra={"client": writer.get_extra_info("peername")})  # as for datagrams
+        finally:
+            connections.discard(task)
+            writer.close()
 
     loop = asyncio.get_running_loop()
     stream = _socket(socket.SOCK_STREAM, address, port)
@@ -83,6 +83,23 @@ async def listening(address: str, port: int, respond: Respond) -> AsyncIterator[
             transport.close()
     finally:
         server.close()
+        for task in connections:
+            task.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)
+
+
+async def _answer_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, respond: Respond) -> None:
+    """Answer one question of a connection after the other, until it ends or falls silent."""
+    with contextlib.suppress(TimeoutError, OSError, asyncio.IncompleteReadError):
+        while True:
+            async with asyncio.timeout(IDLE_SECONDS):
+                length = int.from_bytes(await reader.readexactly(2))
+                query = await reader.readexactly(length)
+            response = await respond(query, "tcp")
+            if response is None:
+                break
+            writer.write(len(response).to_bytes(2) + response)
+            await writer.drain()
 
 
 def _socket(kind: socket.SocketKind, address: str, port: int) -> socket.socket:

@@ -6,7 +6,6 @@ and the client asks again by TCP.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
 from collections.abc import Sequence
@@ -139,7 +138,7 @@ class Resolver:
                         found, _ = await dns.asyncquery.udp_with_fallback(
                             asked, address, timeout=FORWARD_SECONDS, port=port, ignore_unexpected=True
                         )
-                except (dns.exception.DNSException, OSError, asyncio.IncompleteReadError) as error:
+                except (dns.exception.DNSException, OSError, EOFError) as error:  # EOF: it hung up on us
                     extra = {"question": _text(asked.question[0].name), "server": address, "error": error}
                     log.debug("a name server does not answer", extra=extra)
                     continue

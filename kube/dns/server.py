@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from ipaddress import ip_address
 from pathlib import Path
 
 from kube import daemon
@@ -47,7 +48,7 @@ async def run(options: Options) -> None:
                 raise RuntimeError("the caches are not filled yet")
 
         async def answer(address: str) -> None:
-            resolver = Resolver(records, _upstreams(options, address))
+            resolver = Resolver(records, upstreams(options, address))
             async with listening(address, options.port, resolver.respond) as port:
                 log.info("answering", extra={"address": address, "port": port, "domain": options.domain})
                 if registration is not None:
@@ -82,7 +83,7 @@ def known(services: Informer[Service], endpoints: Informer[Endpoints]) -> Known:
     )
 
 
-def _upstreams(options: Options, address: str) -> list[tuple[str, int]]:
+def upstreams(options: Options, address: str) -> list[tuple[str, int]]:
     """The node's name servers, without this process itself: a question would go round for ever."""
     if not options.resolv_conf:
         return []
@@ -92,4 +93,15 @@ def _upstreams(options: Options, address: str) -> list[tuple[str, int]]:
         why = (error.strerror or str(error)).lower()
         raise daemon.Fatal(f"cannot read --resolv-conf={options.resolv_conf}: {why}") from None
     servers = [words[1] for line in lines if len(words := line.split()) > 1 and words[0] == "nameserver"]
-    return [(server, 53) for server in servers if server not in (options.cluster_ip, address)]
+    for server in servers:
+        if not _is_address(server):  # the C library passes over it as well
+            log.warning("%s: nameserver %s is not an address: it is not asked", options.resolv_conf, server)
+    return [(server, 53) for server in servers if _is_address(server) and server not in (options.cluster_ip, address)]
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

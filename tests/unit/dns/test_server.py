@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
 
 import dns.asyncquery
 import dns.flags
@@ -14,16 +16,18 @@ import dns.rdatatype
 import dns.rrset
 import pytest
 
+from kube import daemon
 from kube.api.core import EndpointAddress, EndpointPort, Endpoints, EndpointSubset, Node, Service
 from kube.api.meta import ObjectMeta
 from kube.client.informer import Informers
 from kube.client.source import EtcdSources
 from kube.dns.listener import listening
+from kube.dns.options import Options
 from kube.dns.place import Place
 from kube.dns.records import Records
 from kube.dns.registration import Answering, Registration, joined
 from kube.dns.resolver import Resolver
-from kube.dns.server import known
+from kube.dns.server import known, upstreams
 from tests.memory_api import MemoryApi
 from tests.objects import node, service
 
@@ -156,6 +160,53 @@ async def test_without_name_servers_it_says_that_it_cannot() -> None:
     wire = await resolver.respond(dns.message.make_query("example.com", "A").to_wire())
     assert wire is not None
     assert dns.message.from_wire(wire).rcode() == dns.rcode.SERVFAIL
+
+
+async def test_a_name_server_that_hangs_up_is_passed_over() -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(2)
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, HOST, 0) as rude, outside() as upstream:
+        first = rude.sockets[0].getsockname()[1]
+        resolver = Resolver(
+            Records("cluster.local", known(*_informers(MemoryApi()))), [(HOST, first), (HOST, upstream)]
+        )
+        wire = await resolver.respond(dns.message.make_query("example.com", "A").to_wire(), "tcp")
+    assert wire is not None
+    assert data(dns.message.from_wire(wire)) == ["198.51.100.7"]
+
+
+def test_name_servers_are_the_addresses_that_resolv_conf_names_but_ourselves(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "resolv.conf"
+    file.write_text(
+        "# nameserver 198.51.100.1\nsearch example.com\nnameserver\nnameserver dns.example.com\n"
+        "nameserver 10.96.0.10\nnameserver 10.244.0.1\nnameserver 198.51.100.53\nnameserver fe80::1%eth0\n"
+    )
+    options = Options(cluster_ip="10.96.0.10", resolv_conf=str(file))
+    assert upstreams(options, "10.244.0.1") == [("198.51.100.53", 53), ("fe80::1%eth0", 53)]
+    assert "nameserver dns.example.com is not an address" in caplog.text
+    assert upstreams(replace(options, resolv_conf=""), "10.244.0.1") == []
+    with pytest.raises(daemon.Fatal, match="cannot read --resolv-conf=.*: no such file"):
+        upstreams(replace(options, resolv_conf=str(tmp_path / "none")), "10.244.0.1")
+
+
+async def test_what_goes_wrong_with_a_question_ends_its_connection_and_no_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def respond(wire: bytes, proto: str) -> bytes | None:
+        if proto == "tcp":
+            raise RuntimeError("a bug")
+        return dns.message.make_response(dns.message.from_wire(wire)).to_wire()
+
+    async with listening(HOST, 0, respond) as port:
+        for _ in range(2):
+            with pytest.raises(EOFError):
+                await ask(port, "example.com", tcp=True)
+        assert (await ask(port, "example.com")).rcode() == dns.rcode.NOERROR
+    assert caplog.text.count("RuntimeError: a bug") == 2
 
 
 @pytest.mark.parametrize(
