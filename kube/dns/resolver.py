@@ -1,14 +1,15 @@
 """From a question to a response: what is ours from records.py, everything else from the node's name servers.
 
 A CNAME out of the cluster is followed: a pod's resolver asks once. Answers that do not fit a datagram are truncated,
-and the client asks again by TCP.
+and the client asks again by TCP, or makes do with those that fit.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import dns.asyncquery
 import dns.exception
@@ -33,6 +34,8 @@ FORWARDS = 1000
 PAYLOAD = 1232
 """Bytes of a datagram that pass everywhere without being fragmented (DNS flag day 2020)."""
 PLAIN_PAYLOAD = 512
+LONGEST = 65535
+"""Bytes of a message by TCP: its length is written before it, in two."""
 LONGEST_CHAIN = 8
 
 REQUESTS = Counter("kube_dns_requests_total", "Questions, by transport, type and where the answer came from.",
@@ -61,15 +64,9 @@ class Resolver:
         response = await self._respond(query, proto)
         RESPONSES.labels(dns.rcode.to_text(response.rcode())).inc()
         if proto != "udp":
-            return response.to_wire(max_size=65535)
+            return _fitted(response, LONGEST)
         size = max(PLAIN_PAYLOAD, min(query.payload, PAYLOAD)) if query.edns >= 0 else PLAIN_PAYLOAD
-        try:
-            return response.to_wire(max_size=size)
-        except dns.exception.TooBig:
-            short = dns.message.make_response(query, recursion_available=True)
-            short.set_rcode(response.rcode())
-            short.flags |= dns.flags.TC
-            return short.to_wire(max_size=size)
+        return _fitted(response, size)
 
     async def _respond(self, query: dns.message.Message, proto: str) -> dns.message.Message:
         response = dns.message.make_response(query, recursion_available=True, our_payload=PAYLOAD)
@@ -157,6 +154,48 @@ class Resolver:
         domain = self._records.domain
         data = f"ns.dns.{domain}. hostmaster.{domain}. 1 7200 1800 86400 {TTL}"
         return dns.rrset.from_text(f"{domain}.", TTL, "IN", "SOA", data)
+
+
+def _fitted(response: dns.message.Message, size: int) -> bytes:
+    """A response as it is sent, in so many bytes.
+
+    What merely comes along is left out without a word. Is it still too long, then the client is told (TC), and given
+    as many records as fit: not every one asks again by TCP (musl did not before 1.2.4).
+    """
+    if (wire := _wire(response, size)) is not None:
+        return wire
+    response.additional = []
+    if (wire := _wire(response, size)) is not None:
+        return wire
+    response.flags |= dns.flags.TC
+    response.authority = []
+    answer = response.answer
+    fits, too_many = 0, sum(map(len, answer))
+    while too_many - fits > 1:
+        middle = (fits + too_many) // 2
+        response.answer = _first(answer, middle)
+        fits, too_many = (middle, too_many) if _wire(response, size) is not None else (fits, middle)
+    response.answer = _first(answer, fits)
+    return response.to_wire(max_size=size)
+
+
+def _wire(response: dns.message.Message, size: int) -> bytes | None:
+    """The bytes of a response; None if they are more than so many."""
+    try:
+        return response.to_wire(max_size=size)
+    except dns.exception.TooBig:
+        return None
+
+
+def _first(rrsets: Iterable[dns.rrset.RRset], count: int) -> list[dns.rrset.RRset]:
+    """The first records of an answer."""
+    found = []
+    for rrset in rrsets:
+        if count > 0:
+            some = [*itertools.islice(rrset, count)]
+            found.append(dns.rrset.from_rdata_list(rrset.name, rrset.ttl, some))
+            count -= len(some)
+    return found
 
 
 def _text(name: dns.name.Name) -> str:

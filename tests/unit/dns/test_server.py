@@ -89,11 +89,11 @@ def data(response: dns.message.Message) -> list[str]:
 async def api() -> MemoryApi:
     made = MemoryApi()
     await made.create(service("web", cluster_ip="10.96.0.9"))
-    await made.create(service("many", cluster_ip="None"))
-    addresses = [EndpointAddress(ip=f"10.244.1.{number}") for number in range(200)]
-    ports = [EndpointPort(port=80, protocol="TCP")]
-    subset = EndpointSubset(addresses=addresses, ports=ports)
-    await made.create(Endpoints(metadata=ObjectMeta(name="many", namespace="default"), subsets=[subset]))
+    for name, count in (("few", 7), ("many", 200), ("huge", 2000)):
+        addresses = [EndpointAddress(ip=f"10.244.{number // 256}.{number % 256}") for number in range(count)]
+        subset = EndpointSubset(addresses=addresses, ports=[EndpointPort(name="http", port=80, protocol="TCP")])
+        await made.create(service(name, cluster_ip="None"))
+        await made.create(Endpoints(metadata=ObjectMeta(name=name, namespace="default"), subsets=[subset]))
     out = service("out", type="ExternalName", cluster_ip="")
     out.spec.externalName = "example.com"
     await made.create(out)
@@ -135,7 +135,24 @@ async def test_what_does_not_fit_is_asked_again_by_tcp(api: MemoryApi) -> None:
         short = await ask(port, "many.default.svc.cluster.local", edns=0)
         assert short.flags & dns.flags.TC
         assert len(short.to_wire()) <= 1232
+        assert len(data(short)) > 70, "as many as fit, for a client that does not ask again"
         assert len(data(await ask(port, "many.default.svc.cluster.local", tcp=True))) == 200
+
+
+async def test_what_merely_comes_along_is_left_out_before_an_answer_is_cut_short(api: MemoryApi) -> None:
+    async with serving(api) as port:
+        few = await ask(port, "_http._tcp.few.default.svc.cluster.local", "SRV")
+        assert (len(data(few)), few.additional) == (7, [])
+        assert not few.flags & dns.flags.TC
+        full = await ask(port, "_http._tcp.few.default.svc.cluster.local", "SRV", tcp=True)
+        assert (len(data(full)), len(full.additional)) == (7, 7)
+
+
+async def test_even_what_does_not_fit_tcp_is_answered(api: MemoryApi) -> None:
+    async with serving(api) as port:
+        long = await ask(port, "_http._tcp.huge.default.svc.cluster.local", "SRV", tcp=True)
+        assert long.flags & dns.flags.TC
+        assert 1000 < len(data(long)) < 2000
 
 
 async def test_everything_else_is_forwarded(api: MemoryApi) -> None:
@@ -189,7 +206,7 @@ def test_name_servers_are_the_addresses_that_resolv_conf_names_but_ourselves(
     assert upstreams(options, "10.244.0.1") == [("198.51.100.53", 53), ("fe80::1%eth0", 53)]
     assert "nameserver dns.example.com is not an address" in caplog.text
     assert upstreams(replace(options, resolv_conf=""), "10.244.0.1") == []
-    with pytest.raises(daemon.Fatal, match="cannot read --resolv-conf=.*: no such file"):
+    with pytest.raises(daemon.Fatal, match=r"cannot read --resolv-conf=.*: no such file"):
         upstreams(replace(options, resolv_conf=str(tmp_path / "none")), "10.244.0.1")
 
 
