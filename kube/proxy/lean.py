@@ -30,6 +30,8 @@ NO_CLUSTER_IP = ("", "None")
 DEFAULT_AFFINITY_SECONDS = 10800
 ZONE = "topology.kubernetes.io/zone"
 """Label of nodes."""
+OTHER_PROXY = "service.kubernetes.io/service-proxy-name"
+"""Label of services that another proxy is to serve; its value names that, whatever it is."""
 _PREFERENCES = {"PreferSameNode": "node", "PreferSameZone": "zone", "PreferClose": "zone"}
 
 _as_api = with_config(ConfigDict(strict=True, extra="ignore"))
@@ -192,12 +194,14 @@ class Node(_View):
 
 
 def service_ports(service: _Service) -> tuple[ServicePort, ...]:
-    """The ports of a service that a node serves: none for a headless or an ExternalName service."""
+    """The ports of a service that a node serves: none for a headless or an ExternalName service, or another proxy's."""
     spec = service.get("spec", {})
     type_, cluster_ip = spec.get("type", ""), spec.get("clusterIP", "")
     if type_ == "ExternalName" or cluster_ip in NO_CLUSTER_IP or not _is_ipv4(cluster_ip):
         return ()
     metadata = service.get("metadata", {})
+    if OTHER_PROXY in metadata.get("labels", {}):
+        return ()
     namespace, name = sys.intern(metadata.get("namespace", "")), metadata.get("name", "")
     balanced = type_ == "LoadBalancer"
     ingress = service.get("status", {}).get("loadBalancer", {}).get("ingress", []) if balanced else []

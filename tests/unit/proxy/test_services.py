@@ -11,8 +11,9 @@ from kube.proxy.services import Backend, Endpoint, ServicePort, ServicePortName
 
 
 def service(**spec: Any) -> lean.Service:
-    status = spec.pop("status", {})
-    return lean.Service.parse({"metadata": {"namespace": "default", "name": "web"}, "spec": spec, "status": status})
+    status, labels = spec.pop("status", {}), spec.pop("labels", {})
+    metadata = {"namespace": "default", "name": "web", "labels": labels}
+    return lean.Service.parse({"metadata": metadata, "spec": spec, "status": status})
 
 
 HTTP = {"name": "http", "port": 80, "protocol": "TCP", "targetPort": "http"}
@@ -117,6 +118,11 @@ NAME = ServicePortName("default", "web", "http")
             id="the same zone before others, by its older name",
         ),
         pytest.param({"clusterIP": "None", "ports": [HTTP]}, [], id="headless"),
+        pytest.param(
+            {"clusterIP": "10.96.0.9", "ports": [HTTP], "labels": {"service.kubernetes.io/service-proxy-name": ""}},
+            [],
+            id="another proxy's, by its label",
+        ),
         pytest.param({"clusterIP": "", "ports": [HTTP]}, [], id="no address yet"),
         pytest.param({"type": "ExternalName", "externalName": "example.org"}, [], id="external name"),
         pytest.param({"clusterIP": "10.96.0.9", "ports": [{**HTTP, "protocol": "SCTP"}]}, [], id="SCTP is not served"),
