@@ -132,18 +132,24 @@ def stale_flows(before: Route | None, now: Route | None) -> Iterator[Flow]:
     Connection tracking never asks the rules again about a flow that it knows, and a client that sends often enough
     keeps it alive for ever.
     """
-    old = before or now
-    assert old is not None
-    places = [(ip, old.service.port) for ip in old.service.addresses]
-    places += [("", old.service.node_port)] if old.service.node_port else []
-    if before is None or not (before.cluster or before.local):
+    was, where = _places(before), _places(now)
+    had = {*before.cluster, *before.local} if before is not None else set()
+    has = {*now.cluster, *now.local} if now is not None else set()
+    if has:
         # What came while nobody took it may have been tracked as going nowhere.
-        yield from (Flow(ip, port) for ip, port in places)
-        return
-    moved = now is None or now.service.addresses != before.service.addresses
-    staying = set() if now is None or moved else {*now.cluster, *now.local}
-    for backend in {*before.cluster, *before.local} - staying:
-        yield from (Flow(ip, port, backend.ip) for ip, port in places)
+        yield from (Flow(*place) for place in where if not had or place not in was)
+    for place in was:
+        gone = had - has if place in where else had
+        yield from (Flow(*place, backend.ip) for backend in gone)
+
+
+def _places(route: Route | None) -> list[tuple[str, int]]:
+    """The addresses and ports that a service port is reached at; without an address: at any of the node's."""
+    if route is None:
+        return []
+    service = route.service
+    places = [(ip, service.port) for ip in service.addresses]
+    return places + ([("", service.node_port)] if service.node_port else [])
 
 
 def _found(nat: Table, routes: Mapping[ServicePortName, Route]) -> dict[ServicePortName, Route]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from ipaddress import IPv4Network
 
 import pytest
@@ -86,6 +87,30 @@ def test_services_are_counted_that_lack_a_backend_here() -> None:
             routed("empty", "", internal_local=True),
         ]
     ) == {"internal": {("default", "both")}, "external": {("default", "both"), ("default", "external")}}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "expected"),
+    [
+        pytest.param(
+            DNS, replace(DNS, load_balancer_ips=("203.0.113.7",)), {Flow("203.0.113.7", 53)},
+            id="an address came, where flows may go nowhere",
+        ),
+        pytest.param(
+            replace(DNS, external_ips=("203.0.113.8",)), DNS, {Flow("203.0.113.8", 53, A.ip)}, id="an address went"
+        ),
+        pytest.param(
+            DNS, replace(DNS, port=54), {Flow("10.96.0.10", 53, A.ip), Flow("10.96.0.10", 54)}, id="another port"
+        ),
+        pytest.param(
+            DNS, replace(DNS, node_port=30054), {Flow("", 30053, A.ip), Flow("", 30054)}, id="another node port"
+        ),
+    ],
+)  # fmt: skip
+def test_udp_flows_to_an_address_that_came_or_went_are_ended_and_no_others(
+    before: ServicePort, now: ServicePort, expected: set[Flow]
+) -> None:
+    assert set(stale_flows(Route(before, (A,), (), True), Route(now, (A,), (), True))) == expected
 
 
 # Very many chains
