@@ -34,7 +34,7 @@ class NodeNetwork:
     def ensure(self, near: Iterable[str]) -> None:
         """Set all that is not as it should be. `near`: addresses of backends that may be on this node."""
         self._set(SYSCTLS / "net/ipv4/ip_forward", "1")
-        if self._settings.localhost_node_ports:
+        if self._settings.loopback_node_ports:
             # Answers come back to 127.0.0.1 from another interface. KUBE-FIREWALL keeps everybody else out.
             self._set(SYSCTLS / "net/ipv4/conf/all/route_localnet", "1")
         # Pods on one bridge answer each other directly: without this, past connection tracking.

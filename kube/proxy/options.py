@@ -144,8 +144,9 @@ def _network(text: str) -> IPv4Network:
 
 
 def _networks(text: str) -> tuple[str, ...]:
-    """Networks as iptables writes them. Kubernetes' word `primary` is not among them."""
-    return tuple(str(_network(part)) for part in daemon.comma_separated(text))
+    """Networks as iptables writes them; none: all. Kubernetes' word `primary` is not among them."""
+    found = [_network(part) for part in daemon.comma_separated(text)]
+    return () if any(network.prefixlen == 0 for network in found) else tuple(map(str, found))
 
 
 def _asked(text: str) -> Asked:

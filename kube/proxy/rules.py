@@ -71,6 +71,13 @@ class Settings:
     node_ip: str = ""
     """The node's address: is it let in by source ranges, then so is the load balancer's own address."""
 
+    @property
+    def loopback_node_ports(self) -> bool:
+        """Whether node ports are served on 127.0.0.0/8, all told."""
+        return self.localhost_node_ports and (
+            not self.node_port_addresses or any(map(_on_loopback, self.node_port_addresses))
+        )
+
 
 @dataclass(slots=True)
 class ServiceRules:
@@ -288,8 +295,14 @@ def _to_node_ports(settings: Settings) -> Iterator[str]:
         outside = "" if settings.localhost_node_ports else "! -d 127.0.0.0/8 "
         yield f"{outside}{note} {_TO_NODE} -j {NODEPORTS}"
     for network in settings.node_port_addresses:
+        if _on_loopback(network) and not settings.localhost_node_ports:
+            continue
         # An address in such a network need not be one of the node's.
         yield f"-d {network} {note} {_TO_NODE} -j {NODEPORTS}"
+
+
+def _on_loopback(network: str) -> bool:
+    return IPv4Network(network).network_address.is_loopback
 
 
 def _filter(services: Sequence[ServiceRules], settings: Settings) -> Table:

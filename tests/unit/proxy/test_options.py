@@ -50,6 +50,19 @@ def test_a_port_range_is_written_as_kubernetes_writes_it(text: str, ports: range
 
 
 @pytest.mark.parametrize(
+    ("text", "networks"),
+    [
+        pytest.param("198.51.100.0/24,127.0.0.0/8", ("198.51.100.0/24", "127.0.0.0/8"), id="some"),
+        pytest.param("0.0.0.0/0", (), id="all, which is no condition: iptables would not print it"),
+        pytest.param("127.0.0.0/8,0.0.0.0/0", (), id="all, and some of them again"),
+        pytest.param("", (), id="not said"),
+    ],
+)
+def test_node_ports_are_served_in_these_networks(text: str, networks: tuple[str, ...]) -> None:
+    assert options(f"--nodeport-addresses={text}").nodeport_addresses == networks
+
+
+@pytest.mark.parametrize(
     ("flag", "complaint"),
     [
         ("--proxy-mode=ipvs", "invalid choice: 'ipvs'"),

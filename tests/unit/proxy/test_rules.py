@@ -232,7 +232,9 @@ def test_node_ports_are_served_where_they_are_to_be() -> None:
         (replace(SETTINGS, localhost_node_ports=False), False, True),
         (replace(SETTINGS, node_port_addresses=("127.0.0.0/8",)), True, False),
         (replace(SETTINGS, node_port_addresses=("198.51.100.0/24",)), False, True),
+        (replace(SETTINGS, node_port_addresses=("127.0.0.1/32",), localhost_node_ports=False), False, False),
     ):
+        assert chosen.loopback_node_ports == loopback
         wanted = rendered((NODE_PORT, ENDPOINTS), settings=chosen)
         for ip, served in (("127.0.0.1", loopback), (NODE_IP, address)):
             assert all(o.packet.rewritten == served for o in send(wanted, NODE, ip, 30080)), (chosen, ip)
