@@ -99,13 +99,7 @@ def mode(
             udp_timeout=options.udp_timeout,
             node_port_addresses=options.nodeport_addresses,
         )
-    settings = rules.Settings(
-        service_range=options.service_cluster_ip_range,
-        cluster_cidr=options.cluster_cidr,
-        masquerade_all=options.masquerade_all,
-        node_port_addresses=options.nodeport_addresses,
-        localhost_node_ports=options.iptables_localhost_nodeports,
-    )
+    settings = settings_of(options)
     return KernelMode(
         services,
         iptables,
@@ -114,6 +108,20 @@ def mode(
         health=health,
         network=NodeNetwork(settings),
         zone_of=zones.of,
+    )
+
+
+def settings_of(options: Options) -> rules.Settings:
+    """What of the flags the rules depend on, and the node's address: unless --bind-address names it, the one by which
+    others reach this machine."""
+    bound = options.bind_address
+    return rules.Settings(
+        service_range=options.service_cluster_ip_range,
+        cluster_cidr=options.cluster_cidr,
+        masquerade_all=options.masquerade_all,
+        node_port_addresses=options.nodeport_addresses,
+        localhost_node_ports=options.iptables_localhost_nodeports,
+        node_ip=daemon.own_address() if bound.is_unspecified or bound.is_loopback else str(bound),
     )
 
 

@@ -8,16 +8,19 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kube import daemon
 from kube.proxy import chains, rules, tables
+from kube.proxy.options import Options
 from kube.proxy.routes import Route, route
 from kube.proxy.rules import Settings
+from kube.proxy.server import settings_of
 from kube.proxy.services import Backend, Endpoint, ServicePort, ServicePortName
 from kube.proxy.tables import Table, target
 from kube.proxy.walker import Outcome, Packet, walk
@@ -238,6 +241,35 @@ def test_node_ports_are_served_where_they_are_to_be() -> None:
         wanted = rendered((NODE_PORT, ENDPOINTS), settings=chosen)
         for ip, served in (("127.0.0.1", loopback), (NODE_IP, address)):
             assert all(o.packet.rewritten == served for o in send(wanted, NODE, ip, 30080)), (chosen, ip)
+
+
+@pytest.mark.parametrize(
+    ("node_ip", "let_in"),
+    [pytest.param("192.0.2.9", True, id="its own is in one"), pytest.param(NODE_IP, False, id="its own is in none")],
+)
+def test_a_node_that_comes_from_the_load_balancers_address_is_let_in_by_source_ranges_if(
+    node_ip: str, let_in: bool
+) -> None:
+    (ip,) = BALANCED.load_balancer_ips
+    wanted = rendered((BALANCED, ENDPOINTS), settings=replace(SETTINGS, node_ip=node_ip))
+    outcomes = walk(wanted, Packet(ip, ip, 80, "tcp", frozenset({node_ip, ip})))
+    if let_in:
+        assert reached(outcomes) == even(ALL)
+    else:
+        assert verdict(outcomes) == "DROP"
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        pytest.param("198.51.100.7", "198.51.100.7", id="as said"),
+        pytest.param("0.0.0.0", "198.51.100.1", id="found out"),
+        pytest.param("127.0.0.1", "198.51.100.1", id="loopback is nobody's address"),
+    ],
+)
+def test_the_rules_know_the_nodes_address(address: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daemon, "own_address", lambda: "198.51.100.1")
+    assert settings_of(Options(bind_address=IPv4Address(address))).node_ip == expected
 
 
 def test_all_is_masqueraded_if_asked_for_and_nobody_if_pods_cannot_be_told_from_others() -> None:
