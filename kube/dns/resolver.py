@@ -38,6 +38,10 @@ LONGEST = 65535
 """Bytes of a message by TCP: its length is written before it, in two."""
 LONGEST_CHAIN = 8
 
+COUNTED = frozenset(("A", "AAAA", "ANY", "CNAME", "DNSKEY", "DS", "HTTPS", "MX", "NAPTR", "NS", "NSEC", "PTR", "RRSIG",
+                     "SOA", "SRV", "SVCB", "TXT"))  # fmt: skip
+"""Types that have a count of their own: there are 65,536, and a client may ask for each."""
+
 REQUESTS = Counter("kube_dns_requests_total", "Questions, by transport, type and where the answer came from.",
                    ["proto", "type", "source"])  # fmt: skip
 RESPONSES = Counter("kube_dns_responses_total", "Responses, by their code.", ["rcode"])
@@ -79,7 +83,9 @@ class Resolver:
         question = query.question[0]
         name, type_ = _text(question.name), dns.rdatatype.to_text(question.rdtype)
         answer = self._records.answer(name, type_)
-        REQUESTS.labels(proto, type_, "cluster" if answer is not None else "forward").inc()
+        REQUESTS.labels(
+            proto, type_ if type_ in COUNTED else "other", "cluster" if answer is not None else "forward"
+        ).inc()
         if answer is None:
             return await self._forward(query, proto)
         await self._fill(response, question.name, answer, question.rdtype)

@@ -26,7 +26,7 @@ from kube.dns.options import Options
 from kube.dns.place import Place
 from kube.dns.records import Records
 from kube.dns.registration import Answering, Registration, joined
-from kube.dns.resolver import Resolver
+from kube.dns.resolver import REQUESTS, Resolver
 from kube.dns.server import known, upstreams
 from tests.memory_api import MemoryApi
 from tests.objects import node, service
@@ -224,6 +224,15 @@ async def test_what_goes_wrong_with_a_question_ends_its_connection_and_no_other(
                 await ask(port, "example.com", tcp=True)
         assert (await ask(port, "example.com")).rcode() == dns.rcode.NOERROR
     assert caplog.text.count("RuntimeError: a bug") == 2
+
+
+async def test_types_that_nobody_knows_are_counted_together() -> None:
+    resolver = Resolver(Records("cluster.local", known(*_informers(MemoryApi()))))
+    for type_ in ("TYPE65280", "TYPE65281"):
+        await resolver.respond(dns.message.make_query("web.default.svc.cluster.local", type_).to_wire())
+    counted = {sample.labels["type"] for metric in REQUESTS.collect() for sample in metric.samples}
+    assert "other" in counted
+    assert not any(type_.startswith("TYPE") for type_ in counted)
 
 
 @pytest.mark.parametrize(
