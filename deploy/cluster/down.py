@@ -19,9 +19,9 @@ def main() -> None:
         "--purge", action="store_true", help="also remove the data: all of .run/, and the example images"
     )
     args = parser.parse_args()
-    settings = Settings.of()
     try:
         machine.require_root("deploy/down")
+        settings = Settings.of()
         with exclusive(settings.run):
             cluster = Cluster(settings, Steps())
             cluster.stop(purge=args.purge)

@@ -18,6 +18,8 @@ def exclusive(run: Path) -> Iterator[None]:
         lock = (run / "lock").open("w")
     except PermissionError as error:
         raise Failed(f"{run} cannot be written: run this with sudo") from error
+    except OSError as error:
+        raise Failed(f"{run} cannot be written: {(error.strerror or str(error)).lower()}") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

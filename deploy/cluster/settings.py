@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, field
 from ipaddress import IPv4Network
 from pathlib import Path
 
+from deploy.cluster.steps import Failed
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 SETTINGS_FILE = "cluster.json"
 
@@ -96,15 +98,26 @@ class Settings:
         """Keep them for `Settings.of`."""
         self.run.mkdir(parents=True, exist_ok=True)
         values = {name: value for name, value in asdict(self).items() if name != "run"}
-        (self.run / SETTINGS_FILE).write_text(json.dumps(values, indent=2) + "\n")
+        file = self.run / SETTINGS_FILE
+        half = file.with_suffix(".new")  # whoever is killed while writing leaves the old one whole
+        half.write_text(json.dumps(values, indent=2) + "\n")
+        half.replace(file)
 
     @classmethod
     def of(cls, run: Path = CHECKOUT / ".run") -> Settings:
-        """Those that the cluster in `run` was started with; the defaults if there was none."""
+        """Those that the cluster in `run` was started with; the defaults if there was none. Raises Failed."""
+        file = run / SETTINGS_FILE
         try:
-            values = json.loads((run / SETTINGS_FILE).read_text())
+            values = json.loads(file.read_text())
+            if not isinstance(values, dict):
+                raise ValueError("not an object")
         except FileNotFoundError:
             values = {}
+        except ValueError as error:
+            raise Failed(
+                f"{file} does not say what there is to stop: {error}. Remove it, and run this again: then the defaults "
+                "are taken for what the cluster was started with"
+            ) from None
         known = cls.__dataclass_fields__.keys() & values.keys()
         return cls(run=run, **{name: values[name] for name in known})
 

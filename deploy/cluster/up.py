@@ -6,6 +6,7 @@ import argparse
 import signal
 import sys
 import time
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from deploy.cluster import engine, example, machine, pki
@@ -13,6 +14,9 @@ from deploy.cluster.cluster import Cluster
 from deploy.cluster.lock import exclusive
 from deploy.cluster.settings import Settings
 from deploy.cluster.steps import Failed, Step, Steps
+
+LEAST_ADDRESSES = 16
+"""Of a range: the name server has the tenth of the services'."""
 
 
 def up(settings: Settings, steps: Steps) -> None:
@@ -88,11 +92,15 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="deploy/up", description=__doc__)
     defaults = Settings()
-    parser.add_argument("--service-cluster-ip-range", default=defaults.service_range, help="of services (%(default)s)")
-    parser.add_argument("--cluster-cidr", default=defaults.pod_range, help="of pods (%(default)s)")
+    parser.add_argument(
+        "--service-cluster-ip-range", type=_range, default=defaults.service_range, help="of services (%(default)s)"
+    )
+    parser.add_argument("--cluster-cidr", type=_range, default=defaults.pod_range, help="of pods (%(default)s)")
     parser.add_argument("--hostname-override", default=defaults.node, help="the node's name (%(default)s)")
     parser.add_argument("-v", type=int, default=defaults.verbosity, help="how much the daemons log (%(default)s)")
     args = parser.parse_args()
+    if IPv4Network(args.service_cluster_ip_range).overlaps(IPv4Network(args.cluster_cidr)):
+        parser.error(f"--service-cluster-ip-range {args.service_cluster_ip_range} overlaps --cluster-cidr")
     settings = Settings(
         node=args.hostname_override,
         service_range=args.service_cluster_ip_range,
@@ -112,6 +120,16 @@ def main() -> None:
         sys.exit(f"deploy/up: {failure}")
     except KeyboardInterrupt:
         sys.exit("deploy/up: interrupted; what it had started is stopped again")
+
+
+def _range(text: str) -> str:
+    try:
+        network = IPv4Network(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}: give it as 10.96.0.0/16") from None
+    if network.num_addresses < LEAST_ADDRESSES:
+        raise argparse.ArgumentTypeError(f"{text} has less than {LEAST_ADDRESSES} addresses")
+    return str(network)
 
 
 if __name__ == "__main__":

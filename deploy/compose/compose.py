@@ -73,8 +73,21 @@ def _like(service: dict[str, Any], name: str) -> dict[str, Any]:
     return service | {"hostname": name, "container_name": f"{PROJECT}-{name}", "volumes": volumes}
 
 
+def docker(*arguments: str) -> str:
+    """What a command of Docker's says. Raises Failed."""
+    if not machine.which("docker"):
+        raise Failed("there is no Docker here: `deploy/lab up` installs it")
+    result = subprocess.run(["docker", *arguments], capture_output=True, text=True)
+    if result.returncode:
+        raise Failed(f"docker {arguments[0]}: {result.stderr.strip()}")
+    return result.stdout
+
+
 def _find() -> list[str] | None:
-    if subprocess.run(["docker", "compose", "version"], capture_output=True).returncode == 0:
+    if (
+        machine.which("docker")
+        and subprocess.run(["docker", "compose", "version"], capture_output=True).returncode == 0
+    ):
         return ["docker", "compose"]
     return ["docker-compose"] if machine.which("docker-compose") else None
 

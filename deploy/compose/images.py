@@ -17,6 +17,7 @@ from pathlib import Path
 from deploy.cluster import engine, machine
 from deploy.cluster.settings import CHECKOUT
 from deploy.cluster.steps import Failed, Step, last_lines, run_logged
+from deploy.compose.compose import docker
 
 IMAGE = "kube/lab"
 BASE = "kube/lab-base"
@@ -48,7 +49,7 @@ def have_base(step: Step, log: Path) -> None:
         step.done(f"{BASE} is there")
         return
     if _pull():
-        subprocess.run(["docker", "tag", REGISTRY_BASE, BASE], check=True, capture_output=True)
+        docker("tag", REGISTRY_BASE, BASE)
         step.done(f"{BASE} is the registry's {REGISTRY_BASE}")
         return
     step.say(f"no registry gives {REGISTRY_BASE}: making Debian from its packages")
@@ -59,7 +60,7 @@ def have_base(step: Step, log: Path) -> None:
         command = ["mmdebstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", RELEASE, str(root)]
         if not run_logged(step, command, log):
             raise Failed(f"mmdebstrap could not make Debian (all of it: {log}):\n{last_lines(log, 5)}")
-        subprocess.run(["docker", "import", str(root), BASE], check=True, capture_output=True)
+        docker("import", str(root), BASE)
     step.done(f"{BASE} made from Debian's packages")
 
 
@@ -89,7 +90,7 @@ def build(step: Step, log: Path) -> None:
 
 
 def save_for_minions(step: Step, directory: Path) -> None:
-    """Write the images that pods use to `directory`, from which every minion loads them."""
+    """Write the images that pods use to `directory`, from which every minion loads them. Raises Failed."""
     if engine.missing_images():
         engine.build_images()
     directory.mkdir(parents=True, exist_ok=True)
@@ -98,7 +99,7 @@ def save_for_minions(step: Step, directory: Path) -> None:
         note = file.with_suffix(".id")
         if file.exists() and note.exists() and note.read_text() == identity:
             continue
-        subprocess.run(["docker", "save", "--output", str(file), name], check=True, capture_output=True)
+        docker("save", "--output", str(file), name)
         note.write_text(identity)
     step.done(f"{', '.join(engine.IMAGES)} for the minions' engines")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from collections.abc import Callable
 
@@ -13,7 +12,7 @@ from deploy.cluster.example import request
 from deploy.cluster.settings import CHECKOUT, Settings
 from deploy.cluster.steps import Failed, Steps
 from deploy.compose import images
-from deploy.compose.compose import PROJECT, Compose, have_compose, installed
+from deploy.compose.compose import PROJECT, Compose, docker, have_compose, installed
 from kube import certificates
 
 RUN = CHECKOUT / ".run/lab"
@@ -81,7 +80,7 @@ def up(minions: int, verbosity: int, log_format: str) -> None:
         project.run(step, log / "compose.log", "up", "--detach", "--remove-orphans", *services)
         for name, container in containers().items():
             if name not in services:
-                _docker("rm", "--force", container)
+                docker("rm", "--force", container)
         step.done(f"{len(services)} run")
     pki.write_kubeconfig(SETTINGS)
     with steps.step("nodes") as step:
@@ -106,8 +105,8 @@ def down(purge: bool) -> None:
             log.mkdir(parents=True, exist_ok=True)
             if installed():  # else there has never been a lab
                 compose().run(step, log / "compose.log", "down", "--volumes", "--remove-orphans")
-            if volumes := _docker("volume", "ls", "--quiet", f"--filter={OURS}").split():  # of minions that left before
-                _docker("volume", "rm", *volumes)
+            if volumes := docker("volume", "ls", "--quiet", f"--filter={OURS}").split():  # of minions that left before
+                docker("volume", "rm", *volumes)
             step.done("gone, with their network and volumes")
         if purge:
             images.remove()
@@ -120,10 +119,10 @@ def status() -> None:
     ids = containers()
     if not ids:
         raise Failed("the lab does not run: deploy/lab up")
-    described = json.loads(_docker("inspect", *ids.values()))
+    described = json.loads(docker("inspect", *ids.values()))
     memory = dict(
         line.split("\t")
-        for line in _docker("stats", "--no-stream", "--format", "{{.ID}}\t{{.MemUsage}}", *ids.values()).splitlines()
+        for line in docker("stats", "--no-stream", "--format", "{{.ID}}\t{{.MemUsage}}", *ids.values()).splitlines()
     )
     leaders = {name: _leader(name) for name in ("kube-scheduler", "kube-controller-manager")}
     print(f"{'CONTAINER':<24}{'STATE':<12}{'HEALTH':<12}{'MEMORY':<12}")
@@ -140,14 +139,14 @@ def status() -> None:
 def containers() -> dict[str, str]:
     """The lab's containers: service → id."""
     form = '{{.Label "com.docker.compose.service"}}\t{{.ID}}'
-    found = _docker("ps", "--all", "--no-trunc", f"--filter={OURS}", "--format", form).splitlines()
+    found = docker("ps", "--all", "--no-trunc", f"--filter={OURS}", "--format", form).splitlines()
     return dict(sorted(line.split("\t") for line in found))
 
 
 def address(service: str) -> str:
     """The IP address of a container of the lab's, which the host reaches by Docker's bridge."""
     form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
-    return _docker("inspect", "--format", form, containers()[service]).strip()
+    return docker("inspect", "--format", form, containers()[service]).strip()
 
 
 def ready_nodes() -> list[str]:
@@ -179,10 +178,3 @@ def _leader(name: str) -> str:
     except OSError:
         return ""
     return str(answer.get("spec", {}).get("holderIdentity") or "") if code == 200 else ""
-
-
-def _docker(*arguments: str) -> str:
-    result = subprocess.run(["docker", *arguments], capture_output=True, text=True)
-    if result.returncode:
-        raise Failed(f"docker {arguments[0]}: {result.stderr.strip()}")
-    return result.stdout
