@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -29,6 +29,11 @@ class Statuses(Protocol):
     def forget(self, uid: str) -> None: ...
 
 
+async def everybody(pod: Pod) -> Refusal | None:
+    """There is room for every pod."""
+    return None
+
+
 @dataclass(slots=True)
 class Host:
     """The node's engine, its address and size, and whom a worker tells what."""
@@ -48,7 +53,7 @@ class Host:
     dns: Dns = field(default_factory=Dns)
     memory_capacity: int = 0
     allocatable: dict[str, str] = field(default_factory=dict)
-    admit: Callable[[Pod], Refusal | None] = lambda pod: None
+    admit: Callable[[Pod], Awaitable[Refusal | None]] = everybody
     """Why the node has no room for a pod now."""
     seccomp_profiles: Path = Path("/var/lib/kubelet/seccomp")
     allowed_unsafe_sysctls: Sequence[str] = ()

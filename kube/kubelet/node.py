@@ -9,6 +9,7 @@ the node's name in `kube-node-lease`, which is small. A Node that was deleted is
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -241,8 +242,8 @@ class NodeAgent:
         self._known = ""
         """The uid of the node, once it is registered."""
         self._written = float("-inf")
-        self.labels: Mapping[str, str] | None = None
-        """Of the node, as it was last seen."""
+        self.node: Node | None = None
+        """As it was last seen."""
         self._lease: Lease | None = None
         self._ready: bool | None = None
         self._news = asyncio.Event()
@@ -302,8 +303,14 @@ class NodeAgent:
                 node = await self._present()
             except errors.NotFound:
                 node = await self._registered()
-        self._known, self.labels = node.metadata.uid, node.metadata.labels
+        self._known, self.node = node.metadata.uid, node
         self._tell(not problem)
+
+    async def look(self) -> Node | None:
+        """The node as it is now; as it was last seen, if nobody says how it is."""
+        with contextlib.suppress(errors.ApiError):
+            self.node = await self._api.get(Node, self._facts.name)
+        return self.node
 
     async def _present(self) -> Node:
         """The node as it is; registered again if it was deleted. Raises ApiError."""

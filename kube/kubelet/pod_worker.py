@@ -85,7 +85,7 @@ class PodWorker(PodActions):
 
     @property
     def holds(self) -> bool:
-        """Whether the pod takes its part of the node: it was admitted, and has not ended."""
+        """Whether the pod takes its part of the node: it was admitted, has not ended, and is still wanted."""
         pod = self.pod
         if pod is None or self._memory.ended is not None or pod.status.phase in TERMINAL:
             return False
@@ -149,7 +149,7 @@ class PodWorker(PodActions):
             self._adopting = False
             self._memory.adopt(self.seen, now, datetime.now(UTC))
         self._memory.observe(self.seen, now)
-        self._admit()
+        await self._admit()
         self._watch_deadline(now)
         self._kills.keep(container.id for container in self.seen.alive())
         self._watch_probes()
@@ -180,15 +180,17 @@ class PodWorker(PodActions):
             return planning.plan_end(self.seen, "Stopping container {}", grace, sidecars=sidecars(pod))
         return planning.plan(pod, self.seen, self._memory, now)
 
-    def _admit(self) -> None:
+    async def _admit(self) -> None:
         """Have a pod fail that this node cannot run. What runs already is not judged."""
         pod = self.pod
         if pod is None or self._admitted or self._ending:
             return
-        self._admitted = True
         if self.seen.sandboxes or self.seen.containers or pod.status.phase in TERMINAL:
+            self._admitted = True
             return
-        refused = refusal(pod, allowed_sysctls=self._host.allowed_unsafe_sysctls) or self._host.admit(pod)
+        refused = refusal(pod, allowed_sysctls=self._host.allowed_unsafe_sysctls) or await self._host.admit(pod)
+        # Not before, and without a wait: who is still being judged takes nobody's room, who was admitted does.
+        self._admitted = True
         if refused is not None:
             self._events.pod("Warning", refused.reason, refused.message)
             self.end(refused.reason, f"Pod was rejected: {refused.message}")

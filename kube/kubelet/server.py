@@ -15,21 +15,19 @@ from pathlib import Path
 from aiohttp import web
 
 from kube import daemon, serving
-from kube.api.core import Node, Pod, Service
+from kube.api.core import Node, Service
 from kube.certificates import Pair
 from kube.client.events import EventRecorder, Pace
 from kube.client.flags import connect
 from kube.client.informer import Informers
 from kube.kubelet import claim, dns, machine, node_api, streaming
 from kube.kubelet.access import Access
-from kube.kubelet.admission import Refusal
 from kube.kubelet.configuration import ConfigurationManager
 from kube.kubelet.dns import Dns
 from kube.kubelet.docker import DockerRuntime
-from kube.kubelet.eviction import Level, is_refused, refusal_message
+from kube.kubelet.eviction import Level
 from kube.kubelet.eviction_manager import EvictionManager
 from kube.kubelet.fake import FakeRuntime
-from kube.kubelet.fit import unfit
 from kube.kubelet.garbage_collector import GarbageCollector, disk_of
 from kube.kubelet.hollow import hollow_nodes
 from kube.kubelet.host import Host
@@ -37,6 +35,7 @@ from kube.kubelet.images import Images
 from kube.kubelet.kubelet import Kubelet
 from kube.kubelet.mirrors import Mirrors
 from kube.kubelet.node import NodeAgent, NodeFacts, allocatable, hard_reserved
+from kube.kubelet.node_admission import NodeAdmission
 from kube.kubelet.options import RESOLV_CONF, Options
 from kube.kubelet.pod_files import PodFiles
 from kube.kubelet.pod_network import PodNetwork
@@ -148,13 +147,7 @@ async def run(options: Options) -> None:
                 was_given_up=kubelet.was_given_up,
             )
 
-            def admit(pod: Pod) -> Refusal | None:
-                pressures = evictions.pressures()
-                if is_refused(pod, pressures):
-                    return Refusal("Evicted", refusal_message(pressures))
-                return unfit(pod, kubelet.beside(pod), host.allocatable, agent.labels)
-
-            host.admit = admit
+            host.admit = NodeAdmission(agent, host.allocatable, kubelet.beside, evictions.pressures).refusal
 
             async def engine_answers() -> None:
                 await runtime.info()

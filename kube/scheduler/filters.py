@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Sequence
 
 from kube.api.core import Taint, Toleration
+from kube.api.nodeaffinity import RequiredNodes
 from kube.api.tolerations import tolerates
 from kube.scheduler.changes import ClusterChange, conditions
 from kube.scheduler.framework import Check, Filter, Refusal
-from kube.scheduler.nodeaffinity import RequiredNodes
 from kube.scheduler.nodeinfo import NodeInfo
 from kube.scheduler.podinfo import PodInfo
 

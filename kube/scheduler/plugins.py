@@ -12,12 +12,13 @@ from importlib import metadata
 from typing import Any
 
 from kube import daemon
+from kube.api import nodeaffinity
 from kube.api.core import Pod
-from kube.scheduler import arguments, filters, nodeaffinity, scores
+from kube.api.nodeaffinity import PreferredNodes, RequiredNodes
+from kube.scheduler import arguments, filters, scores
 from kube.scheduler.cache import Cache
 from kube.scheduler.framework import Filter, Profile, Score, Weighted
 from kube.scheduler.interpodaffinity import InterPodAffinity, InterPodAffinityScore
-from kube.scheduler.nodeaffinity import PreferredNodes, RequiredNodes
 from kube.scheduler.scores import Selectors
 from kube.scheduler.topologyspread import PodTopologySpread, PodTopologySpreadScore, Spreads, or_by_default, own
 from kube.scheduler.volumes import Get, NodeVolumeLimits, VolumeBinding, VolumeRestrictions

@@ -20,9 +20,9 @@ from kube.api import labels, quantity
 from kube.api.container import AnyContainer
 from kube.api.core import Pod, PodSpec, PodStatus, Toleration, Volume
 from kube.api.meta import ObjectMeta
+from kube.api.nodeaffinity import PreferredNodes, RequiredNodes, preferred_nodes, required_nodes
 from kube.api.placement import PodAffinityTerm, TopologySpreadConstraint
 from kube.scheduler.matching import Pods, Term, selector_of
-from kube.scheduler.nodeaffinity import PreferredNodes, RequiredNodes, preferred_nodes, required_nodes
 
 CPU, MEMORY, EPHEMERAL_STORAGE, PODS = "cpu", "memory", "ephemeral-storage", "pods"
 

@@ -14,11 +14,11 @@ from functools import lru_cache
 
 from kube.api.core import Node, Pod
 from kube.api.labels import from_map
+from kube.api.nodeaffinity import PreferredNodes
 from kube.api.tolerations import tolerates
 from kube.scheduler.cache import Cache
 from kube.scheduler.framework import MAX_SCORE, AcrossRate, Rate, Score
 from kube.scheduler.matching import AllOf, AnyOf, Pods
-from kube.scheduler.nodeaffinity import PreferredNodes
 from kube.scheduler.nodeinfo import NodeInfo
 from kube.scheduler.podinfo import CPU, EPHEMERAL_STORAGE, MEMORY, PodInfo
 

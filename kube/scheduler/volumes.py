@@ -14,11 +14,11 @@ from pydantic import ValidationError
 
 from kube.api.core import Pod
 from kube.api.meta import Object, key
+from kube.api.nodeaffinity import RequiredNodes
 from kube.api.placement import NodeSelector
 from kube.api.unstructured import Unstructured
 from kube.scheduler.changes import ClusterChange
 from kube.scheduler.framework import Check, Filter, GlobalFilter, Refusal
-from kube.scheduler.nodeaffinity import RequiredNodes
 from kube.scheduler.nodeinfo import NodeInfo
 from kube.scheduler.podinfo import PodInfo, claim_name
 

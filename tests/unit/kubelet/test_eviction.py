@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kube import daemon
-from kube.api.core import Pod
+from kube.api.core import Node, Pod
 from kube.kubelet import options
 from kube.kubelet.eviction import (
     DEFAULTS,
@@ -29,9 +29,10 @@ from kube.kubelet.eviction import (
 from kube.kubelet.eviction_manager import EvictionManager
 from kube.kubelet.fake import Program
 from kube.kubelet.fit import unfit
+from kube.kubelet.node_admission import NodeAdmission
 from kube.kubelet.runtime import Usage
 from kube.kubelet.volume_manager import VolumeManager
-from tests.kubelet_node import FakeNode, condition, container, is_ready, make_pod
+from tests.kubelet_node import NODE, FakeNode, condition, container, is_ready, make_pod
 
 GI = 2**30
 
@@ -105,6 +106,20 @@ def asking(cpu: str, **spec: Any) -> Pod:
     return make_pod("web", container(resources={"requests": {"cpu": cpu}}), **spec)
 
 
+def a_node(labels: dict[str, str] | None = None, *taints: dict[str, str]) -> Node:
+    return Node.parse({"metadata": {"name": NODE, "labels": labels or {}}, "spec": {"taints": list(taints)}})
+
+
+def on_disk(kind: str) -> dict[str, Any]:
+    terms = [{"matchExpressions": [{"key": "disk", "operator": "In", "values": [kind]}]}]
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}
+
+
+def on_port(number: int, hostNetwork: bool = False, **more: Any) -> Pod:
+    port = {"containerPort": 8080, "hostPort": number, **more}
+    return make_pod("web", container(ports=[port]), hostNetwork=hostNetwork)
+
+
 @pytest.mark.parametrize(
     ("wanted", "others", "reason", "text"),
     [
@@ -122,13 +137,79 @@ def asking(cpu: str, **spec: Any) -> Pod:
             "NodeAffinity", "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector",
         ),
         (asking("0", initContainers=[container("i", resources={"requests": {"cpu": "3"}})]), [], "OutOfcpu", "3000"),
+        (asking("0", affinity=on_disk("ssd")), [], "NodeAffinity", "didn't match Pod's node affinity/selector"),
+        (asking("0", affinity=on_disk("hdd")), [], "", ""),
+        (
+            asking("3", nodeSelector={"disk": "ssd"}), [asking("0")] * 3,
+            "OutOfpods", "Node didn't have enough resource: pods, requested: 1, used: 3, capacity: 3",
+        ),
+        (
+            on_port(80), [on_port(80)],
+            "NodePorts", "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports",
+        ),
+        (on_port(80, hostIP="10.0.0.1"), [on_port(80)], "NodePorts", ""),
+        (on_port(80, hostIP="10.0.0.1"), [on_port(80, hostIP="10.0.0.2")], "", ""),
+        (on_port(80, protocol="UDP"), [on_port(80)], "", ""),
+        (on_port(0, containerPort=80, hostNetwork=True), [on_port(80)], "NodePorts", ""),
+        (on_port(0), [on_port(0)], "", ""),
     ],
-    ids=["fits", "cpu", "pods", "labels", "an init container"],
+    ids=[
+        "fits", "cpu", "pods", "labels", "an init container", "affinity", "affinity that is met",
+        "the first of several", "a host port", "a host port on all addresses",
+        "a host port on another address", "another protocol",
+        "a port on the host's network", "no host port",
+    ],
 )  # fmt: skip
 def test_what_does_not_fit(wanted: Pod, others: list[Pod], reason: str, text: str) -> None:
-    refused = unfit(wanted, others, ALLOCATABLE, {"disk": "hdd"})
+    refused = unfit(wanted, others, ALLOCATABLE, a_node(labels={"disk": "hdd"}))
     assert (refused.reason if refused else "") == reason
     assert text in (refused.message if refused else "")
+
+
+def test_a_taint_keeps_those_out_that_do_not_bear_it_but_not_the_node_s_own() -> None:
+    tainted = a_node({}, {"key": "gone", "effect": "NoExecute"}, {"key": "busy", "effect": "NoSchedule"})
+    refused = unfit(make_pod(), [], ALLOCATABLE, tainted)
+    assert refused is not None
+    assert (refused.reason, refused.message) == (
+        "TaintToleration", "Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate",
+    )  # fmt: skip
+    assert unfit(make_pod(tolerations=[{"key": "gone", "operator": "Exists"}]), [], ALLOCATABLE, tainted) is None
+    assert unfit(pod("own", annotations={"kubernetes.io/config.source": "file"}), [], ALLOCATABLE, tainted) is None
+
+
+class Agent:
+    """Has seen the node as it was before, and sees it as it is when it looks."""
+
+    def __init__(self, before: Node | None, now: Node | None) -> None:
+        self.node, self._now = before, now
+
+    async def look(self) -> Node | None:
+        return self._now
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "reason"),
+    [
+        (a_node({"disk": "hdd"}), a_node({"disk": "ssd"}), None),
+        (a_node({"disk": "hdd"}), a_node({"disk": "hdd"}), "NodeAffinity"),
+        (a_node({"disk": "ssd"}, {"key": "gone", "effect": "NoExecute"}), a_node({"disk": "ssd"}), None),
+        (None, a_node({"disk": "hdd"}), None),
+    ],
+    ids=["the label has come since", "it is still so", "the taint has gone since", "not known yet"],
+)
+async def test_nobody_is_refused_for_what_the_node_said_before(
+    before: Node | None, now: Node | None, reason: str | None
+) -> None:
+    admission = NodeAdmission(Agent(before, now), ALLOCATABLE, lambda pod: [])
+    refused = await admission.refusal(make_pod(nodeSelector={"disk": "ssd"}))
+    assert (refused.reason if refused else None) == reason
+
+
+async def test_a_node_under_pressure_refuses_with_upstream_s_words() -> None:
+    admission = NodeAdmission(Agent(None, None), ALLOCATABLE, lambda pod: [], lambda: [DISK])
+    refused = await admission.refusal(make_pod())
+    assert refused is not None
+    assert (refused.reason, refused.message) == ("Evicted", "The node had condition: [DiskPressure]. ")
 
 
 HARD = thresholds("memory.available<100Mi,nodefs.available<10%")
@@ -228,12 +309,16 @@ async def test_a_volume_that_outgrows_its_limit_costs_the_pod_its_place(node: Fa
     assert condition(evicted, "Ready").status == "False"
 
 
+def judge(node: FakeNode) -> None:
+    node.host.admit = NodeAdmission(Agent(None, None), ALLOCATABLE, node.kubelet.beside).refusal
+
+
 @pytest.mark.looptime
 async def test_a_pod_that_does_not_fit_fails_and_one_that_runs_stays(node: FakeNode) -> None:
     resources = {"requests": {"cpu": "1500m"}}
     await node.create("first", container(resources=resources))
     await node.until(is_ready, "first")
-    node.host.admit = lambda pod: unfit(pod, node.kubelet.beside(pod), ALLOCATABLE)
+    judge(node)
     await node.create("second", container(resources=resources))
     refused = await node.until(lambda p: p.status.phase == "Failed", "second")
     words = "Node didn't have enough resource: cpu, requested: 1500, used: 1500, capacity: 2000"

@@ -239,3 +239,18 @@ async def test_labels_that_a_user_put_on_the_node_stay(node: FakeNode) -> None:
     async with reporting(node):
         found = await until_ready(node)
     assert (found.metadata.labels["mine"], found.metadata.labels["disk"]) == ("x", "ssd")
+
+
+@pytest.mark.looptime
+async def test_the_node_is_looked_at_anew_when_that_matters(node: FakeNode) -> None:
+    async with reporting(node) as agent:
+        await until_ready(node)
+        await asyncio.sleep(1)
+        await node.api.patch(Node, NODE, "", {"metadata": {"labels": {"disk": "hdd"}}})
+        assert agent.node is not None
+        assert agent.node.metadata.labels["disk"] == "ssd"
+        fresh = await agent.look()
+        assert fresh is not None
+        assert fresh.metadata.labels["disk"] == "hdd"
+        node.api.down = True
+        assert await agent.look() is fresh  # nobody says how it is

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from kube.api import labels
 from kube.api.core import Node, Pod
 from kube.api.meta import LabelSelector
+from kube.api.nodeaffinity import required_nodes
 from kube.api.placement import PodAffinityTerm
 from kube.scheduler.filters import untolerated
-from kube.scheduler.nodeaffinity import required_nodes
 
 NEAR = "node(s) didn't match pod affinity rules"
 FAR = "node(s) didn't match pod anti-affinity rules"
