@@ -87,7 +87,7 @@ class PodWorker(PodActions):
     def holds(self) -> bool:
         """Whether the pod takes its part of the node: it was admitted, has not ended, and is still wanted."""
         pod = self.pod
-        if pod is None or self._memory.ended is not None or pod.status.phase in TERMINAL:
+        if pod is None or self.removed or self._memory.ended is not None or pod.status.phase in TERMINAL:
             return False
         return self._admitted or bool(self.seen.sandboxes or self.seen.containers)
 

@@ -314,6 +314,20 @@ def judge(node: FakeNode) -> None:
 
 
 @pytest.mark.looptime
+async def test_a_pod_that_is_wanted_no_more_takes_nobody_s_place(node: FakeNode) -> None:
+    node.runtime.images["stubborn:latest"] = Program(on_sigterm=None)
+    resources = {"requests": {"cpu": "1500m"}}
+    await node.create("first", container(image="stubborn", resources=resources))
+    await node.until(is_ready, "first")
+    judge(node)
+    await node.delete("first", grace=0)
+    await node.create("second", container(resources=resources))
+    await node.until(is_ready, "second", within=1)
+    assert node.kubelet.workers[(await node.pod("second")).metadata.uid].holds
+    assert len(node.kubelet.workers) == 2  # the first is still being killed
+
+
+@pytest.mark.looptime
 async def test_a_pod_that_does_not_fit_fails_and_one_that_runs_stays(node: FakeNode) -> None:
     resources = {"requests": {"cpu": "1500m"}}
     await node.create("first", container(resources=resources))
