@@ -46,6 +46,11 @@ def expand(text: str, variables: Mapping[str, str]) -> str:
     return _REFERENCE.sub(value, text)
 
 
+def references(text: str) -> list[str]:
+    """The names of the variables that a text stands on."""
+    return [match[1] for match in _REFERENCE.finditer(text) if match[1] is not None]
+
+
 def service_variables(services: Iterable[Service]) -> dict[str, str]:
     """The seven variables for each port of each service that has a cluster IP."""
     result: dict[str, str] = {}

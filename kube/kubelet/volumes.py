@@ -22,7 +22,7 @@ from kube.api import quantity
 from kube.api.core import Container, EmptyDirVolumeSource, Pod, Volume
 from kube.kubelet.atomic_writer import write
 from kube.kubelet.configuration import ConfigError
-from kube.kubelet.environment import expand
+from kube.kubelet.environment import expand, references
 from kube.kubelet.host_path import host_path
 from kube.kubelet.projection import IN_MEMORY, KINDS, MountError, Sources, fs_group, kind, payload
 from kube.kubelet.runtime import Mount
@@ -156,7 +156,7 @@ def container_mounts(
         if mount.name not in volumes:
             raise ConfigError(f'cannot find volume "{mount.name}" to mount into container "{container.name}"')
         path = volumes[mount.name]
-        sub = mount.subPath or expand(mount.subPathExpr, env)
+        sub = mount.subPath or _expanded(mount.subPathExpr, env)
         if sub:
             path = _sub_path(path, sub, create=kinds[mount.name] != "hostPath")
         # What the kubelet writes is not the container's to change, whatever the mount says.
@@ -164,6 +164,13 @@ def container_mounts(
         propagation = PROPAGATION.get(mount.mountPropagation or "", "")
         mounts.append(Mount(str(path), mount.mountPath, read_only, propagation))
     return mounts
+
+
+def _expanded(path: str, env: Mapping[str, str]) -> str:
+    """A `subPathExpr` with its variables, each of which must say something. Raises ConfigError."""
+    if missing := sorted({name for name in references(path) if not env.get(name)}):
+        raise ConfigError(f"missing value for {', '.join(missing)}")
+    return expand(path, env)
 
 
 def _sub_path(volume: Path, sub: str, *, create: bool) -> Path:

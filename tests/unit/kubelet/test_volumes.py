@@ -168,7 +168,9 @@ def make(directory: Path, what: str) -> Path:
 def mounts(root: Path, mount: dict[str, Any], source: dict[str, Any]) -> list[Mount]:
     pod = make_pod("web", container(volumeMounts=[{"name": "data", "mountPath": "/data", **mount}]),
                    volumes=[{"name": "data", **source}])  # fmt: skip
-    return container_mounts(pod.spec.containers[0], Volumes(root).mount(pod, Sources()), {"WHO": "me"}, pod)
+    return container_mounts(
+        pod.spec.containers[0], Volumes(root).mount(pod, Sources()), {"WHO": "me", "EMPTY": ""}, pod
+    )
 
 
 EMPTY: dict[str, Any] = {"emptyDir": {}}
@@ -193,6 +195,23 @@ def test_where_a_volume_is_mounted(tmp_path: Path, mount: dict[str, Any], path: 
 def test_a_sub_path_stays_in_its_volume(tmp_path: Path, sub: str) -> None:
     with pytest.raises(ConfigError, match="relative path"):
         mounts(tmp_path, {"subPath": sub}, EMPTY)
+
+
+@pytest.mark.parametrize(
+    ("expression", "missing"),
+    [("$(NOBODY)", "NOBODY"), ("$(ZERO)/$(NOBODY)/$(WHO)", "NOBODY, ZERO"), ("$(EMPTY)", "EMPTY")],
+)
+def test_a_variable_of_a_sub_path_that_says_nothing_is_a_config_error(
+    tmp_path: Path, expression: str, missing: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        mounts(tmp_path, {"subPathExpr": expression}, EMPTY)
+    assert str(caught.value) == f"missing value for {missing}"
+    assert [*(tmp_path / PLACE).iterdir()] == []
+
+
+def test_a_dollar_in_a_sub_path_is_no_variable(tmp_path: Path) -> None:
+    assert mounts(tmp_path, {"subPathExpr": "$$(WHO)"}, EMPTY)[0].host_path.endswith("/$(WHO)")
 
 
 def test_a_symbolic_link_does_not_lead_out_of_the_volume(tmp_path: Path) -> None:
