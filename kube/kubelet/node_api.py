@@ -132,25 +132,21 @@ def choose(pod: Pod, name: str, seen: Seen, *, previous: bool) -> ContainerStatu
     if name not in known:
         raise LookupError(f'container "{name}" in pod "{pod.name}" is not available')
     found = [c for c in seen.of(name) if c.state is not State.CREATED or c.error]
+    statuses = [*pod.status.containerStatuses, *pod.status.initContainerStatuses]
+    waiting = next((s.state.waiting for s in statuses if s.name == name), None)
     if previous:
         # The one before the present one; a container that is dead and waits to be restarted is its own predecessor.
-        status = next((s for s in pod.status.containerStatuses if s.name == name), None)
-        waiting = status is not None and status.state.waiting is not None
-        earlier = [c for c in (found if waiting else found[1:]) if dead(c)]
+        earlier = [c for c in (found if waiting is not None else found[1:]) if dead(c)]
         if not earlier:
             raise LookupError(f'previous terminated container "{name}" in pod "{pod.name}" not found')
         return earlier[0]
     if not found:
-        reason = "ContainerCreating"
-        for status in pod.status.containerStatuses:
-            if status.name == name and status.state.waiting is not None:
-                reason = status.state.waiting.reason or reason
-        word = "trying and failing to pull image" if reason in _PULLS else reason
-        raise LookupError(f'container "{name}" in pod "{pod.name}" is waiting to start: {word}')
+        reason = (waiting.reason if waiting is not None else "") or "ContainerCreating"
+        raise LookupError(f'container "{name}" in pod "{pod.name}" is waiting to start: {_WORDS.get(reason, reason)}')
     return found[0]
 
 
-_PULLS = ("ErrImagePull", "ImagePullBackOff")
+_WORDS = {"ErrImagePull": "image can't be pulled", "ImagePullBackOff": "trying and failing to pull image"}
 
 
 async def limited(chunks: AsyncIterator[bytes], limit: int | None) -> AsyncIterator[bytes]:

@@ -11,10 +11,11 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from kube.api.core import Pod
+from kube.api.core import ContainerStatus, Pod
 from kube.kubelet import node_api
 from kube.kubelet.fake import Program
-from tests.kubelet_node import FakeNode, container, is_ready
+from kube.kubelet.pod_state import Seen
+from tests.kubelet_node import FakeNode, container, is_ready, make_pod
 
 Http = TestClient[web.Request, web.Application]
 
@@ -98,9 +99,40 @@ async def test_what_cannot_be_shown(http: Http, pod: Pod, path: str, status: int
 async def test_a_container_that_has_not_begun_has_no_log(http: Http, node: FakeNode) -> None:
     await node.create("web", container(image="no/such"))
     await node.until_runtime(lambda: "Failed" in node.recorder.reasons())
-    await node.until(lambda p: bool(p.status.containerStatuses))
+    await node.until(lambda p: waits(p.status.containerStatuses, "ErrImagePull"))
     message = await text(http, "/containerLogs/default/web/main", 400)
-    assert message.startswith('container "main" in pod "web" is waiting to start: ')
+    assert message == 'container "main" in pod "web" is waiting to start: image can\'t be pulled'
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("ErrImagePull", "image can't be pulled"),
+        ("ImagePullBackOff", "trying and failing to pull image"),
+        ("CreateContainerConfigError", "CreateContainerConfigError"),
+    ],
+)
+def test_what_a_container_waits_for(reason: str, words: str) -> None:
+    state = {"waiting": {"reason": reason}}
+    waiting = Pod.parse({**make_pod().to_dict(), "status": {"containerStatuses": [{"name": "main", "state": state}]}})
+    with pytest.raises(LookupError) as caught:
+        node_api.choose(waiting, "main", Seen(), previous=False)
+    assert caught.value.args[0] == f'container "main" in pod "web" is waiting to start: {words}'
+
+
+def waits(statuses: list[ContainerStatus], reason: str) -> bool:
+    return bool(statuses) and statuses[0].state.waiting is not None and statuses[0].state.waiting.reason == reason
+
+
+async def test_an_init_container_that_waits_to_be_started_again_shows_its_log(http: Http, node: FakeNode) -> None:
+    node.runtime.programs[("fail",)] = Program(exit_code=1, output=b"no such table\n")
+    await node.create("web", initContainers=[container("first", command=["fail"]), container("second")])
+    await node.until(lambda p: waits(p.status.initContainerStatuses, "CrashLoopBackOff"))
+    for query in ("", "?previous=true"):
+        assert await text(http, f"/containerLogs/default/web/first{query}") == "no such table\n"
+    for name in ("second", "main"):
+        message = await text(http, f"/containerLogs/default/web/{name}", 400)
+        assert message == f'container "{name}" in pod "web" is waiting to start: PodInitializing'
 
 
 async def test_the_log_of_the_container_before(http: Http, node: FakeNode, pod: Pod) -> None:
