@@ -158,6 +158,8 @@ class Ended:
     message: str
     grace: float | None = None
     """Seconds between SIGTERM and SIGKILL; None: the pod's own."""
+    refused: bool = False
+    """It was not let in: nothing of it has been, or will be, made."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,7 +193,7 @@ class PodWorker(PodActions):
         self._admitted = True
         if refused is not None:
             self._events.pod("Warning", refused.reason, refused.message)
-            self.end(refused.reason, f"Pod was rejected: {refused.message}")
+            self._memory.ended = Ended(refused.reason, f"Pod was rejected: {refused.message}", refused=True)
 
     def _watch_deadline(self, now: float) -> None:
         """Note until when the pod may be active, and end it once it has been for so long."""

@@ -38,6 +38,14 @@ class Health:
     started: bool = True
 
 
+_UNKNOWN = ContainerStateTerminated(
+    exitCode=137,
+    reason="ContainerStatusUnknown",
+    message="The container could not be located when the pod was terminated",
+)
+"""How a container ended of which nobody knows."""
+
+
 def compute(
     pod: Pod,
     seen: Seen,
@@ -57,12 +65,19 @@ def compute(
     whose postStart hooks are not over; `ended`: why the kubelet has ended the pod.
     """
     view = _View(pod, seen, waiting, health, starting)
-    inits = [view.container(container, previous.initContainerStatuses) for container in pod.spec.initContainers]
-    statuses = [view.container(container, previous.containerStatuses) for container in pod.spec.containers]
+    inits: list[core.ContainerStatus] = []
+    statuses: list[core.ContainerStatus] = []
+    if not _was_refused(seen, previous, ended):
+        inits = [view.container(container, previous.initContainerStatuses) for container in pod.spec.initContainers]
+        statuses = [view.container(container, previous.containerStatuses) for container in pod.spec.containers]
+        if over:
+            _close(pod, inits, statuses)
     phase = _phase(pod, inits, statuses, previous, over)
     status = previous.model_copy(deep=False)
     if ended is not None and over and previous.phase not in TERMINAL:
         phase, status.reason, status.message = "Failed", ended.reason, ended.message
+    if over and phase not in TERMINAL:
+        phase = "Failed"  # it was deleted before it had begun
     if phase in TERMINAL and previous.phase not in TERMINAL and seen.alive():
         # Not yet: whoever sees a pod that has ended may count on what it held being free.
         phase = previous.phase or "Pending"
@@ -82,6 +97,37 @@ def compute(
         status.podIPs = [PodIP(ip=ip)] if ip else []
     status.conditions = conditions(pod, status, seen, previous.conditions, now)
     return status
+
+
+def _was_refused(seen: Seen, previous: PodStatus, ended: Ended | None) -> bool:
+    """Whether the pod has failed before anything of it was there: then it has no containers to tell of."""
+    if ended is not None and ended.refused:
+        return True
+    return previous.phase in TERMINAL and not (previous.containerStatuses or seen.containers)
+
+
+def _close(pod: Pod, inits: list[core.ContainerStatus], statuses: list[core.ContainerStatus]) -> None:
+    """Nothing will run any more: what was to run by now and has not ended did not do its work (TerminatePod).
+
+    Init containers behind the last that has begun, and the containers of a pod that was not initialized, stay as they
+    are: they never had their turn.
+    """
+    begun = [at for at, s in enumerate(inits) if s.state.waiting is None or s.lastState.terminated is not None]
+    lost = inits[: begun[-1] + 1] if begun else inits[:1]
+    if _was_initialized(pod, inits, statuses):
+        lost += statuses
+    for status in lost:
+        if status.state.terminated is None:
+            status.state = ContainerState(terminated=_UNKNOWN)
+
+
+def _was_initialized(pod: Pod, inits: Sequence[core.ContainerStatus], statuses: Sequence[core.ContainerStatus]) -> bool:
+    if not inits or has_started(statuses):
+        return True
+    last = inits[-1]
+    if is_sidecar(pod.spec.initContainers[-1]):
+        return last.state.running is not None and bool(last.started)
+    return last.state.terminated is not None and last.state.terminated.exitCode == 0
 
 
 def pod_ip(pod: Pod, seen: Seen, host_ip: str) -> str:
@@ -164,15 +210,10 @@ class _View:
             last = ContainerState(terminated=old.state.terminated)
         elif old is not None and old.state.running is not None:
             # Removed behind our back: nobody knows how it ended.
-            unknown = ContainerStateTerminated(
-                exitCode=137,
-                reason="ContainerStatusUnknown",
-                message="The container could not be located when the pod was terminated",
-            )
             if self.pod.metadata.deletionTimestamp is not None or self.pod.status.phase in TERMINAL:
-                state = ContainerState(terminated=unknown)
+                state = ContainerState(terminated=_UNKNOWN)
             else:
-                last = ContainerState(terminated=unknown)
+                last = ContainerState(terminated=_UNKNOWN)
         elif old is not None:
             last = old.lastState
         return core.ContainerStatus(

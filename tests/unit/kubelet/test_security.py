@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,13 @@ async def test_a_pod_that_is_refused_fails_and_nothing_of_it_is_made(node: FakeN
     )  # fmt: skip
     assert condition(pod, "Ready").reason == "PodFailed"
     assert not node.runtime.calls
+    # What kubectl shows is the first container's reason, if there is one, before the pod's own.
+    assert pod.status.containerStatuses == []
+    await node.kill_kubelet()
+    node.start_kubelet()
+    await node.until_runtime(lambda: node.kubelet.synced)
+    await asyncio.sleep(10)
+    assert (await node.pod()).status.containerStatuses == []
     assert node.recorder.messages("SysctlForbidden") == ['forbidden sysctl: "kernel.msgmax" not allowlisted']
 
 

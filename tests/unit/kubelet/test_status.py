@@ -128,6 +128,38 @@ def test_a_pod_that_was_deleted_ends_as_its_containers_did() -> None:
     assert status_of(pod, unclean, over=True).phase == "Failed"
 
 
+INITS = {"initContainers": [container("first"), container("second")]}
+SIDECAR = {"initContainers": [container("proxy", restartPolicy="Always")]}
+
+
+@pytest.mark.parametrize(
+    ("spec", "what", "expected"),
+    [
+        ({}, [], {"main": "ContainerStatusUnknown"}),
+        (INITS, [], {"first": "ContainerStatusUnknown", "second": "PodInitializing", "main": "PodInitializing"}),
+        (INITS, ["first"], {"first": "Completed", "second": "PodInitializing", "main": "PodInitializing"}),
+        (
+            INITS, ["first", "second"],
+            {"first": "Completed", "second": "Completed", "main": "ContainerStatusUnknown"},
+        ),
+        (SIDECAR, ["proxy"], {"proxy": "Completed", "main": "PodInitializing"}),
+        (SIDECAR, ["proxy", "main"], {"proxy": "Completed", "main": "Completed"}),
+    ],
+    ids=["none was made", "no init container", "one of them", "all of them", "a sidecar", "a sidecar and its pod"],
+)  # fmt: skip
+def test_a_pod_that_is_over_before_it_has_begun_has_failed(
+    spec: dict[str, Any], what: list[str], expected: dict[str, str]
+) -> None:
+    """Upstream's TerminatePod: `all pods are transitioned to a terminal phase`."""
+    pod = make_pod(**spec)
+    before = PodStatus(phase="Pending")
+    found = status_of(pod, seen(pod, *(exited(pod, name, code=0) for name in what), sandboxes=[]), before, over=True)
+    statuses = [*found.initContainerStatuses, *found.containerStatuses]
+    reasons = {s.name: (s.state.terminated or s.state.waiting or Waiting("")).reason for s in statuses}
+    assert reasons == expected
+    assert found.phase == ("Succeeded" if "main" in what else "Failed")
+
+
 @pytest.mark.parametrize(
     ("container", "expected"),
     [
