@@ -12,6 +12,9 @@ from kube.kubelet.spec import is_sidecar
 OWNED_CONDITIONS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
 """The conditions that the kubelet writes; all others belong to somebody else and are kept."""
 
+DISRUPTION, BY_KUBELET = "DisruptionTarget", "TerminationByKubelet"
+"""The condition, and the reason, of a pod that had to leave: others set this condition, too, for reasons of theirs."""
+
 Verdict = tuple[bool, str, str]
 """Whether a condition holds, the reason, and the message."""
 HOLDS: Verdict = (True, "", "")
@@ -39,6 +42,23 @@ def conditions(
         made.observedGeneration = pod.metadata.generation
         result.append(made)
     return result + [c for c in previous if c.type not in OWNED_CONDITIONS]
+
+
+def disrupted(pod: Pod, message: str, now: datetime) -> PodCondition:
+    """That the pod has ended because this kubelet had it leave."""
+    return PodCondition(
+        type=DISRUPTION,
+        status="True",
+        reason=BY_KUBELET,
+        message=message,
+        lastTransitionTime=now,
+        observedGeneration=pod.metadata.generation,
+    )
+
+
+def is_own(condition: PodCondition) -> bool:
+    """Whether a condition is this kubelet's word."""
+    return condition.type in OWNED_CONDITIONS or (condition.type == DISRUPTION and condition.reason == BY_KUBELET)
 
 
 def has_started(statuses: Sequence[ContainerStatus]) -> bool:

@@ -155,4 +155,4 @@ class EvictionManager:
     def _end(self, worker: PodWorker, pod: Pod, text: str, grace: float = 0.0) -> None:
         log.warning("evicting a pod", extra={"pod": pod.key, "why": text.strip()})
         PodEvents(self._recorder, pod).pod("Warning", "Evicted", text)
-        worker.end("Evicted", text, grace=grace)
+        worker.evict(text, grace)

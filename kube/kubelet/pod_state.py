@@ -158,6 +158,8 @@ class Ended:
     message: str
     grace: float | None = None
     """Seconds between SIGTERM and SIGKILL; None: the pod's own."""
+    disrupted: bool = False
+    """It was in the node's way: no fault of its own."""
     refused: bool = False
     """It was not let in: nothing of it has been, or will be, made."""
 

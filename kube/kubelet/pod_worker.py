@@ -77,11 +77,14 @@ class PodWorker(PodActions):
         self._refresh_at = 0.0
         self._wake.set()
 
-    def end(self, reason: str, message: str, grace: float | None = None) -> None:
-        """Have the pod fail, for this reason: its deadline, or an eviction. Its containers end within `grace`."""
+    def evict(self, message: str, grace: float) -> None:
+        """Have the pod fail, because the node cannot keep it. Its containers end within `grace`."""
+        self._end(Ended("Evicted", message, grace, disrupted=True))
+        self._wake.set()
+
+    def _end(self, ended: Ended) -> None:
         if self._memory.ended is None:
-            self._memory.ended = Ended(reason, message, grace)
-            self._wake.set()
+            self._memory.ended = ended
 
     @property
     def holds(self) -> bool:
@@ -193,7 +196,7 @@ class PodWorker(PodActions):
         self._admitted = True
         if refused is not None:
             self._events.pod("Warning", refused.reason, refused.message)
-            self._memory.ended = Ended(refused.reason, f"Pod was rejected: {refused.message}", refused=True)
+            self._end(Ended(refused.reason, f"Pod was rejected: {refused.message}", refused=True))
 
     def _watch_deadline(self, now: float) -> None:
         """Note until when the pod may be active, and end it once it has been for so long."""
@@ -209,7 +212,7 @@ class PodWorker(PodActions):
         if now >= memory.deadline:
             message = "Pod was active on the node longer than the specified deadline"
             self._events.pod("Normal", "DeadlineExceeded", message)
-            self.end("DeadlineExceeded", message)
+            self._end(Ended("DeadlineExceeded", message))
 
     @property
     def troubled(self) -> bool:

@@ -23,7 +23,7 @@ from kube.api.core import (
     PodStatus,
 )
 from kube.api.qos import qos_class
-from kube.kubelet.conditions import conditions, has_started
+from kube.kubelet.conditions import DISRUPTION, conditions, disrupted, has_started
 from kube.kubelet.pod_state import TERMINAL, Ended, Seen, Waiting, dead
 from kube.kubelet.runtime import ContainerStatus, State
 from kube.kubelet.spec import is_sidecar
@@ -96,6 +96,9 @@ def compute(
         status.podIP = ip
         status.podIPs = [PodIP(ip=ip)] if ip else []
     status.conditions = conditions(pod, status, seen, previous.conditions, now)
+    if ended is not None and ended.disrupted and phase == "Failed" and previous.phase not in TERMINAL:
+        others = [condition for condition in status.conditions if condition.type != DISRUPTION]
+        status.conditions = [*others, disrupted(pod, ended.message, now)]
     return status
 
 

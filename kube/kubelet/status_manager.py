@@ -21,7 +21,7 @@ from kube.api.meta import Object
 from kube.api.patch import merge_difference
 from kube.client.rest import ObjectList
 from kube.client.workqueue import WorkQueue, work
-from kube.kubelet.conditions import OWNED_CONDITIONS
+from kube.kubelet.conditions import OWNED_CONDITIONS, is_own
 from kube.kubelet.pod_state import TERMINAL
 
 log = logging.getLogger(__name__)
@@ -234,11 +234,12 @@ class StatusManager:
 def merged(mine: PodStatus, present: PodStatus) -> PodStatus:
     """The kubelet's status laid over what is there: others' conditions stay, and an end stays an end."""
     status = mine.model_copy()
-    others = [c for c in present.conditions if c.type not in OWNED_CONDITIONS]
+    own = {c.type for c in mine.conditions if is_own(c)}
+    others = [c for c in present.conditions if c.type not in OWNED_CONDITIONS and c.type not in own]
     owned = {c.type: c for c in present.conditions}
     conditions = []
     for condition in mine.conditions:
-        if condition.type not in OWNED_CONDITIONS:
+        if not is_own(condition):
             continue
         before = owned.get(condition.type)
         since = before.lastTransitionTime if before is not None and before.status == condition.status else None

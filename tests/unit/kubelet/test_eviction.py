@@ -258,6 +258,9 @@ async def test_under_memory_pressure_one_pod_leaves_after_the_other_until_it_is_
     assert evicted.status.reason == "Evicted"
     assert evicted.status.message.startswith("The node was low on resource: memory. Threshold quantity: 102400Ki, ")
     assert evicted.status.message in node.recorder.messages("Evicted")
+    why = condition(evicted, "DisruptionTarget")
+    assert (why.status, why.reason, why.message) == ("True", "TerminationByKubelet", evicted.status.message)
+    assert why.lastTransitionTime is not None
     assert is_ready(await node.pod("small"))
 
 

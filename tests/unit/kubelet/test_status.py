@@ -8,7 +8,7 @@ import pytest
 
 from kube.api.core import Pod, PodStatus
 from kube.kubelet.plan import plan
-from kube.kubelet.pod_state import PodMemory, Seen, Waiting
+from kube.kubelet.pod_state import Ended, PodMemory, Seen, Waiting
 from kube.kubelet.runtime import ContainerStatus, State
 from kube.kubelet.status import Health, compute
 from kube.kubelet.status_manager import merged
@@ -284,6 +284,28 @@ def test_others_conditions_and_the_first_start_time_are_kept() -> None:
     gate = type(present.conditions[0])(type="example.com/gate", status="True")
     result = merged(mine, present.model_copy(update={"conditions": [*present.conditions, gate]}))
     assert result == present.model_copy(update={"conditions": [*present.conditions, gate]})
+
+
+def test_who_has_a_pod_leave_says_so_once_it_has_ended() -> None:
+    """Upstream's mergePodStatus: `sent once all containers have terminated and the phase is terminal`."""
+    pod, ended = make_pod(), Ended("Evicted", "no memory", 0, disrupted=True)
+    going = status_of(pod, seen(pod, running(pod)), PodStatus(phase="Running"), ended=ended)
+    assert "DisruptionTarget" not in {c.type for c in going.conditions}
+    theirs = type(going.conditions[0])(type="DisruptionTarget", status="True", reason="EvictionByEvictionAPI")
+    before = going.model_copy(update={"conditions": [*going.conditions, theirs]})
+    gone = status_of(pod, seen(pod, exited(pod), sandboxes=[]), before, ended=ended, over=True)
+    for found in (gone, merged(gone, before), merged(merged(gone, before), gone)):
+        assert [c.reason for c in found.conditions if c.type == "DisruptionTarget"] == ["TerminationByKubelet"]
+    refused = Ended("Evicted", "full", refused=True)
+    assert "DisruptionTarget" not in {c.type for c in status_of(pod, Seen(), ended=refused, over=True).conditions}
+
+
+def test_a_disruption_that_somebody_else_wrote_stays() -> None:
+    pod = make_pod()
+    mine = status_of(pod, seen(pod, running(pod)))
+    theirs = type(mine.conditions[0])(type="DisruptionTarget", status="True", reason="EvictionByEvictionAPI")
+    present = mine.model_copy(update={"conditions": [*mine.conditions, theirs]})
+    assert merged(mine, present).conditions[-1] == merged(merged(mine, present), present).conditions[-1] == theirs
 
 
 def test_an_end_that_somebody_else_wrote_stays() -> None:
