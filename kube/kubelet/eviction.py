@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 
 from kube.api import quantity
 from kube.api.container import AnyContainer
-from kube.api.core import Pod
+from kube.api.core import Pod, Taint
 from kube.api.qos import BEST_EFFORT, qos_class
+from kube.api.tolerations import tolerates
 from kube.kubelet.static_pods import is_static
 
 DEFAULTS = "imagefs.available<15%,memory.available<100Mi,nodefs.available<10%,nodefs.inodesFree<5%"
@@ -32,6 +33,7 @@ RESOURCE = {MEMORY: "memory", DISK: "ephemeral-storage", PIDS: "pids"}
 CRITICAL_PRIORITY = 2_000_000_000
 """Pods from here on are critical to the cluster: never evicted."""
 
+_OF_MEMORY = Taint(key="node.kubernetes.io/memory-pressure", effect="NoSchedule")
 _THRESHOLD = re.compile(r"\s*([a-zA-Z.]+)\s*<\s*([0-9.]+%|[0-9.]+[a-zA-Z]*)\s*")
 
 
@@ -98,10 +100,12 @@ def is_critical(pod: Pod) -> bool:
 
 
 def rank(pods: Iterable[Pod], pressure: str, usage: Callable[[Pod, str], int]) -> list[Pod]:
-    """Who leaves first. `usage`: bytes that a container of a pod uses of what is short."""
+    """Who leaves first. `usage`: bytes, or processes, that a container of a pod uses of what is short."""
     resource = RESOURCE[pressure]
 
     def order(pod: Pod) -> tuple[bool, int, int]:
+        if pressure == PIDS:  # nobody can request any
+            return True, pod.spec.priority or 0, -sum(usage(pod, c.name) for c in pod.spec.containers)
         over = sum(usage(pod, c.name) - _request(c, resource) for c in pod.spec.containers)
         return over <= 0, pod.spec.priority or 0, -over
 
@@ -113,7 +117,7 @@ def message(threshold: Threshold, level: Level, pod: Pod, usage: Callable[[Pod, 
     resource = RESOURCE[PRESSURE[threshold.signal]]
     text = f"The node was low on resource: {resource}. "
     text += f"Threshold quantity: {_text(threshold.value(level.capacity))}, available: {_text(level.available)}. "
-    for container in pod.spec.containers:
+    for container in () if resource == RESOURCE[PIDS] else pod.spec.containers:
         used, requested = usage(pod, container.name), _request(container, resource)
         if used > requested:
             text += f"Container {container.name} was using {_text(used)}, request is {_text(requested)}, "
@@ -127,11 +131,17 @@ def refusal_message(pressures: Sequence[str]) -> str:
 
 
 def is_refused(pod: Pod, pressures: Iterable[str]) -> bool:
-    """Whether a node under pressure takes no such pod: of memory only those that promised nothing are kept out."""
+    """Whether a node under pressure takes no such pod.
+
+    Of memory only those are kept out that promised nothing, and do not tolerate it either.
+    """
     under = set(pressures)
     if not under or is_critical(pod):
         return False
-    return under != {MEMORY} or (pod.status.qosClass or qos_class(pod)) == BEST_EFFORT
+    if under != {MEMORY}:
+        return True
+    best_effort = (pod.status.qosClass or qos_class(pod)) == BEST_EFFORT
+    return best_effort and not tolerates(pod.spec.tolerations, _OF_MEMORY)
 
 
 def _request(container: AnyContainer, resource: str) -> int:
@@ -140,5 +150,5 @@ def _request(container: AnyContainer, resource: str) -> int:
 
 
 def _text(amount: int) -> str:
-    """Bytes as Kubernetes prints them in these messages."""
-    return f"{amount // 1024}Ki" if amount >= 1024 else str(amount)
+    """As Kubernetes prints it in these messages: a quantity with a binary suffix, if one is exact."""
+    return quantity.text(amount, "1Ki")

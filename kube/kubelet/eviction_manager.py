@@ -31,7 +31,7 @@ SETTLE = 30.0
 """Seconds that a pod which was told to leave has to do so, before another is told."""
 
 _Used = dict[tuple[str, str], int]
-"""Bytes that a container uses of what is short, by the pod's uid and the container's name."""
+"""Bytes, or processes, that a container uses of what is short, by the pod's uid and the container's name."""
 
 
 class EvictionManager:
@@ -140,14 +140,15 @@ class EvictionManager:
         used: _Used = {}
         for uid, worker in pods.items():
             pod = worker.pod
-            if pod is not None and pressure != MEMORY:
+            if pod is not None and pressure == DISK:
                 # What is in the volumes belongs to no container more than to another.
                 volumes = [v.name for v in pod.spec.volumes if v.emptyDir is not None and v.emptyDir.medium != "Memory"]
                 used[uid, pod.spec.containers[0].name] = sum([await self._volumes.used(pod, name) for name in volumes])
                 continue
             for container in worker.seen.alive():
                 try:
-                    used[uid, container.name] = (await self._runtime.usage(container.id)).memory
+                    measured = await self._runtime.usage(container.id)
+                    used[uid, container.name] = measured.memory if pressure == MEMORY else measured.pids
                 except RuntimeFailure as error:
                     log.debug("cannot measure a container", extra={"container": container.name, "error": error})
         return used

@@ -86,9 +86,16 @@ def test_who_leaves_first() -> None:
 def test_what_it_is_told() -> None:
     threshold, level = Threshold("memory.available", amount=100 * 2**20), Level(50 * 2**20, 8 * GI)
     assert message(threshold, level, pod("a", "1Mi"), lambda p, c: 4 * 2**20) == (
-        "The node was low on resource: memory. Threshold quantity: 102400Ki, available: 51200Ki. "
-        "Container main was using 4096Ki, request is 1024Ki, has larger consumption of memory. "
+        "The node was low on resource: memory. Threshold quantity: 100Mi, available: 50Mi. "
+        "Container main was using 4Mi, request is 1Mi, has larger consumption of memory. "
     )
+    # `Threshold quantity: 2146223340, available: 1978476Ki.`: what no suffix says exactly has none.
+    share, odd = Threshold("nodefs.available", share=0.1), Level(1978476 * 1024, 21462233400)
+    assert message(share, odd, pod("a"), lambda p, c: 0) == (
+        "The node was low on resource: ephemeral-storage. Threshold quantity: 2146223340, available: 1978476Ki. "
+    )
+    processes = message(Threshold("pid.available", amount=100), Level(50, 1000), pod("a"), lambda p, c: 900)
+    assert processes == "The node was low on resource: pids. Threshold quantity: 100, available: 50. "
     assert refusal_message([DISK, MEMORY]) == "The node had condition: [DiskPressure MemoryPressure]. "
 
 
@@ -97,6 +104,9 @@ def test_who_does_not_come_in() -> None:
     assert [is_refused(p, [MEMORY]) for p in (best_effort, burstable, critical)] == [True, False, False]
     assert [is_refused(p, [DISK]) for p in (best_effort, burstable, critical)] == [True, True, False]
     assert not is_refused(best_effort, [])
+    bears_it = {"key": "node.kubernetes.io/memory-pressure", "operator": "Exists", "effect": "NoSchedule"}
+    assert not is_refused(make_pod(tolerations=[bears_it]), [MEMORY])
+    assert is_refused(make_pod(tolerations=[bears_it]), [MEMORY, DISK])
 
 
 ALLOCATABLE = {"cpu": "2", "memory": "1Gi", "pods": "3"}
@@ -256,12 +266,37 @@ async def test_under_memory_pressure_one_pod_leaves_after_the_other_until_it_is_
         await asyncio.sleep(40)
         assert manager.pressures() == []
     assert evicted.status.reason == "Evicted"
-    assert evicted.status.message.startswith("The node was low on resource: memory. Threshold quantity: 102400Ki, ")
+    assert evicted.status.message.startswith("The node was low on resource: memory. Threshold quantity: 100Mi, ")
     assert evicted.status.message in node.recorder.messages("Evicted")
     why = condition(evicted, "DisruptionTarget")
     assert (why.status, why.reason, why.message) == ("True", "TerminationByKubelet", evicted.status.message)
     assert why.lastTransitionTime is not None
     assert is_ready(await node.pod("small"))
+
+
+@pytest.mark.looptime
+async def test_for_want_of_processes_who_has_most_of_them_leaves(node: FakeNode) -> None:
+    levels = {"pid.available": Level(50, 1000)}
+    for name, usage in (
+        ("forks", Usage(pids=900)),
+        ("writes", Usage(pids=3, memory=GI)),
+        ("matters", Usage(pids=950)),
+    ):
+        volume = {"name": "data", "emptyDir": {}}
+        made = await node.create(name, volumes=[volume])
+        await node.until(is_ready, name)
+        node.runtime.usages[node.id(made)] = usage
+        if name == "matters":
+            worker = node.kubelet.workers[made.metadata.uid]
+            assert worker.pod is not None
+            worker.pod.spec.priority = 10
+        if name == "writes":
+            path = node.root / f"pods/{made.metadata.uid}/volumes/kubernetes.io~empty-dir/data/file"
+            path.write_bytes(b"x" * 2**20)
+    async with evicting(node, levels, thresholds("pid.available<100")):
+        await node.until(lambda p: p.status.phase == "Failed", "forks", within=15)
+        assert is_ready(await node.pod("writes"))
+        assert is_ready(await node.pod("matters"))
 
 
 @pytest.mark.looptime
