@@ -156,7 +156,9 @@ def _plan_sandbox(pod: Pod, seen: Seen, memory: PodMemory, now: float) -> Plan:
         # Images are looked for while the sandbox is made: it takes no longer than the sandbox alone.
         if seen.newest(container.name) is None and memory.of(container.name).image is None:
             ensures.append(EnsureImage(container.name))
-    return Plan([MakeSandbox(memory.sandbox_attempts), *ensures])
+    make: list[Action] = [MakeSandbox(memory.sandbox_attempts), *ensures]
+    # Also where all has ended together, as when the machine was started anew.
+    return Plan(make if memory.loss_told or not seen.sandboxes else [Announce(), *make])
 
 
 class _Draft:

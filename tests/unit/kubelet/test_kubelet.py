@@ -308,6 +308,8 @@ async def test_an_engine_that_dies_and_comes_back_empty_brings_the_pods_back(nod
     await asyncio.sleep(30)
     node.runtime.start_engine(containers_survive=False)
     await node.until(ready_again(1), within=15)
+    # It is told although nothing was left to be killed: `kubectl describe` of any pod after its node was started anew.
+    assert node.recorder.messages("SandboxChanged") == ["Pod sandbox changed, it will be killed and re-created."]
 
 
 async def test_pods_that_come_while_the_engine_is_away_run_when_it_is_back(node: FakeNode) -> None:

@@ -112,6 +112,7 @@ def test_without_a_sandbox_containers_are_killed_then_the_next_sandbox_is_made()
     remembered = memory("main")
     kill = Kill(running(POD), "Stopping container main", 30, replace=True)
     assert actions(POD, seen(POD, running(POD), sandboxes=[dead]), remembered) == [Announce(), kill]
+    assert actions(POD, seen(POD, exited(POD), sandboxes=[dead]), memory()) == [Announce(), MakeSandbox(1)]
     remembered.loss_told = True
     assert actions(POD, seen(POD, running(POD), sandboxes=[dead]), remembered) == [kill]
     remembered.of("main").restart = "main-0"
