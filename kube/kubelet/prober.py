@@ -32,6 +32,8 @@ class Answer:
 
     success: bool | None
     message: str = ""
+    warning: bool = False
+    """It is a success about which somebody should be told."""
 
 
 class Prober:
@@ -107,7 +109,9 @@ class Prober:
                 target = url.join(URL(location)) if location else None
                 if target is None or target.host != host:
                     body = (await response.content.read(MAX_BODY)).decode(errors="replace")
-                    if 200 <= response.status < 400:
+                    if 300 <= response.status < 400:
+                        return Answer(True, f"Probe terminated redirects, Response body: {body}", warning=True)
+                    if 200 <= response.status < 300:
                         return Answer(True, body)
                     return Answer(False, f"HTTP probe failed with statuscode: {response.status}")
             url = target

@@ -195,6 +195,9 @@ class PodProbes:
                 if kind == "startup" and tally.verdict:
                     probed.has_started.set()
                 self._changed()
+            if answer.warning:
+                message = f"{kind.capitalize()} probe warning: {answer.message}"
+                begun.events.container(container, "Warning", "ProbeWarning", message)
             # Until it was ready a container is asked more often than it should be: that is no news.
             asked_early = pause < period and not tally.verdict
             if not asked_early and (answer.success is False or (answer.success is None and answer.message)):

@@ -111,16 +111,19 @@ async def test_an_http_probe_looks_at_the_status(prober: Prober, status: int, go
     ("location", "answer", "asked"),
     [
         pytest.param("/end", Answer(True, "hello"), 2, id="to another page"),
-        pytest.param("http://example.com/", Answer(True, ""), 1, id="to another host: that is answer enough"),
+        pytest.param(
+            "http://example.com/", Answer(True, "Probe terminated redirects, Response body: ", warning=True), 1,
+            id="to another host: that is answer enough",
+        ),
         pytest.param("/x", Answer(False, "stopped after 10 redirects"), 10, id="in a circle"),
     ],
-)
+)  # fmt: skip
 async def test_an_http_probe_follows_redirects_to_its_own_host(
     prober: Prober, location: str, answer: Answer, asked: int
 ) -> None:
     async with serving(302, location=location) as (port, requests):
         found = await ask(prober, {"httpGet": {"port": port, "path": "/x"}})
-    assert (found.success, len(requests)) == (answer.success, asked)
+    assert (found.success, found.warning, len(requests)) == (answer.success, answer.warning, asked)
     assert found.message.endswith(answer.message)
 
 
@@ -254,6 +257,16 @@ async def test_what_is_asked_early_is_no_event_until_its_regular_time(node: Fake
     assert "Unhealthy" not in node.recorder.reasons()
     await asyncio.sleep(20)
     assert "Unhealthy" in node.recorder.reasons()
+
+
+@pytest.mark.looptime
+async def test_a_success_with_a_warning_is_told(node: FakeNode) -> None:
+    answer = "Probe terminated redirects, Response body: "
+    node.answers.answers["main"] = Answer(True, answer, warning=True)
+    await node.create("web", container(readinessProbe={"httpGet": {"port": 80}}))
+    await node.until(is_ready)
+    assert node.recorder.messages("ProbeWarning")[0] == f"Readiness probe warning: {answer}"
+    assert "Unhealthy" not in node.recorder.reasons()
 
 
 @pytest.mark.looptime
