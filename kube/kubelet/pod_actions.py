@@ -219,7 +219,7 @@ class PodActions:
         except RuntimeFailure as error:
             self._trouble(container, error.reason or "CreateContainerError", str(error), f"Error: {error}")
             return
-        events.container(container, "Normal", "Created", f"Created container {name}")
+        events.container(container, "Normal", "Created", f"Created container: {name}")
         memory.trouble = None
         memory.attempts = max(memory.attempts, action.attempt + 1)
         if action.after:

@@ -69,6 +69,7 @@ async def test_init_containers_run_one_after_another_before_the_others(node: Fak
         (True, "Completed"), (True, "Completed"),
     ]  # fmt: skip
     assert (condition(pod, "Initialized").status, condition(pod, "Initialized").reason) == ("True", "")
+    assert ("Normal", "Created", "Created container: first", "spec.initContainers{first}") in node.recorder.events
     assert ("Normal", "Started", "Started container first", "spec.initContainers{first}") in node.recorder.events
 
 
