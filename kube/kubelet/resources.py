@@ -8,6 +8,7 @@ from __future__ import annotations
 from kube.api import quantity
 from kube.api.core import Container, Pod
 from kube.api.qos import BEST_EFFORT, GUARANTEED, qos_class
+from kube.kubelet.eviction import is_critical
 from kube.kubelet.runtime import Resources
 
 SHARES_PER_CPU = 1024
@@ -17,6 +18,7 @@ PERIOD = 100_000
 MIN_QUOTA = 1000
 GUARANTEED_SCORE = -997
 BEST_EFFORT_SCORE = 1000
+NODE_CRITICAL = "system-node-critical"
 
 
 def shares(milli_cpu: int) -> int:
@@ -30,16 +32,29 @@ def quota(milli_cpu: int) -> int:
 
 
 def oom_score_adj(pod: Pod, container: Container, memory_capacity: int) -> int:
-    """From -997 (guaranteed) to 1000 (best effort): the higher, the sooner the kernel kills it."""
+    """From -997 (guaranteed) to 1000 (best effort): the higher, the sooner the kernel kills it.
+
+    What the node itself depends on is as safe as what is guaranteed; and a sidecar is no less safe than the containers
+    that it serves.
+    """
+    if is_critical(pod) and pod.spec.priorityClassName == NODE_CRITICAL:
+        return GUARANTEED_SCORE
     qos = pod.status.qosClass or qos_class(pod)
     if qos == GUARANTEED:
         return GUARANTEED_SCORE
     if qos == BEST_EFFORT or memory_capacity <= 0:
         return BEST_EFFORT_SCORE
-    requested = container.resources.requests.get("memory") or container.resources.limits.get("memory") or "0"
-    score = 1000 - 1000 * quantity.integer(requested) // memory_capacity
+    requested = _memory(container)
+    if container.restartPolicy == "Always":
+        requested = max(requested, min(map(_memory, pod.spec.containers), default=0))
+    score = 1000 - 1000 * requested // memory_capacity
     # Burstable lies between the two others, whatever it requests.
     return min(max(score, 1000 + GUARANTEED_SCORE), BEST_EFFORT_SCORE - 1)
+
+
+def _memory(container: Container) -> int:
+    resources = container.resources
+    return quantity.integer(resources.requests.get("memory") or resources.limits.get("memory") or "0")
 
 
 def container_resources(pod: Pod, container: Container, memory_capacity: int) -> Resources:

@@ -101,6 +101,36 @@ def test_who_is_killed_first(resources: dict[str, Any], qos: str, score: int) ->
 
 
 @pytest.mark.parametrize(
+    ("spec", "score"),
+    [
+        ({"priorityClassName": "system-node-critical", "priority": 2_000_001_000}, -997),
+        ({"priorityClassName": "system-cluster-critical", "priority": 2_000_000_000}, 1000),
+        ({"priorityClassName": "system-node-critical", "priority": 0}, 1000),
+    ],
+)
+def test_what_the_node_depends_on_is_killed_last(spec: dict[str, Any], score: int) -> None:
+    pod = make_pod(**spec)
+    assert oom_score_adj(pod, pod.spec.containers[0], 16 * GIB) == score
+
+
+@pytest.mark.parametrize(
+    ("own", "score"),
+    [("0", 875), ("1Gi", 875), ("4Gi", 750)],
+    ids=["asks for nothing", "asks for less", "asks for more"],
+)
+def test_a_sidecar_is_not_killed_before_all_that_it_serves(own: str, score: int) -> None:
+    def asking(memory: str) -> dict[str, Any]:
+        return {"resources": {"requests": {"memory": memory}}}
+
+    proxy = container("proxy", restartPolicy="Always", **asking(own))
+    pod = make_pod(
+        "web", container(**asking("2Gi")), container("side", **asking("8Gi")), initContainers=[proxy, container("init")]
+    )
+    assert oom_score_adj(pod, pod.spec.initContainers[0], 16 * GIB) == score
+    assert oom_score_adj(pod, pod.spec.initContainers[1], 16 * GIB) == 999
+
+
+@pytest.mark.parametrize(
     ("whole", "containers", "qos"),
     [
         ({"limits": BOTH}, {}, "Guaranteed"),
