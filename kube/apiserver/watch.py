@@ -170,7 +170,8 @@ async def _stream(
             yield bookmark(shown_as, max(seen, cache.revision))
             next_bookmark = now + BOOKMARK_PERIOD
         await objects.wait(min(end, next_bookmark if bookmarks else end) - now)
-    if bookmarks:
+    # Not to who lags behind when the server stops: it would go on from there, and never hear of what it was not sent.
+    if bookmarks and cursor == objects.end():
         yield bookmark(shown_as, max(seen, cache.revision))
 
 

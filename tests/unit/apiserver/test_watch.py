@@ -141,6 +141,17 @@ async def test_a_stopping_server_ends_its_watches(server: Any) -> None:
         await reading
 
 
+async def test_a_stopping_server_tells_nobody_that_he_has_seen_what_he_was_not_sent(server: Any) -> None:
+    await create(server, "a")
+    watching = await start(server, bookmarks=True)
+    assert await watching.seen(1) == [("ADDED", "a")]
+    await create(server, "b")  # while the client takes its time
+    await server.cache.fresh()
+    server.handlers.stopping.set()
+    with pytest.raises(Ended):
+        await watching.next()
+
+
 def entry_kv(name: str, revision: int) -> KeyValue:
     value = b'{"kind":"Pod","apiVersion":"v1","metadata":{"name":"%s"}}' % name.encode()
     return KeyValue(f"/registry/pods/default/{name}", value, revision)
