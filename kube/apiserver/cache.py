@@ -373,7 +373,7 @@ class Cache:
             for key, kv in items.items():
                 previous = cache.entries.get(key)
                 if previous is None or previous.revision != kv.revision:
-                    cache.apply(key, kv, kv.revision)
+                    _apply(cache, key, kv, kv.revision)
             cache.restart(page.revision)
             cache.wake()
         self.began = page.revision
@@ -386,11 +386,7 @@ class Cache:
             if cache is None:
                 continue
             kv = None if change.value is None else KeyValue(change.key, change.value, change.revision)
-            try:
-                cache.apply(change.key, kv, change.revision)
-            except ValueError:
-                log.error("%s holds no object of ours; it is not served", change.key)
-                continue
+            _apply(cache, change.key, kv, change.revision)
             touched.add(cache)
         self._advance(batch.revision)
         for cache in touched:
@@ -405,6 +401,15 @@ class Cache:
             for future in reached:
                 if not future.done():
                     future.set_result(None)
+
+
+def _apply(cache: ResourceCache, key: str, kv: KeyValue | None, revision: int) -> None:
+    """Take over one change. What somebody else has put there, and is no object, counts as nothing."""
+    try:
+        cache.apply(key, kv, revision)
+    except ValueError:
+        log.error("%s holds no object of ours; it is not served", key)
+        cache.apply(key, None, revision)
 
 
 Match = Callable[[Entry], bool]

@@ -76,17 +76,24 @@ def _take(
         objects = cache.cache_of(change.key)
         if objects is None or change.revision > until:
             continue
-        try:
-            previous = latest.pop(change.key, None)
-            if previous is None and change.previous is not None:
-                previous = Entry(objects.resource, change.previous)
-            current = None
-            if change.value is not None:
-                kv = KeyValue(change.key, change.value, change.revision)
-                current = latest[change.key] = Entry(objects.resource, kv)
-        except ValueError:
-            continue  # no object of ours
+        previous = latest.pop(change.key, None)
+        if previous is None and change.previous is not None:
+            previous = _entry(objects, change.previous)
+        current = None
+        if change.value is not None:
+            current = _entry(objects, KeyValue(change.key, change.value, change.revision))
+        if current is not None:
+            latest[change.key] = current
+        elif previous is None:
+            continue  # what is no object of ours came, or went
         found.setdefault(objects, []).append(Change(current, previous, change.revision))
+
+
+def _entry(objects: ResourceCache, kv: KeyValue) -> Entry | None:
+    try:
+        return Entry(objects.resource, kv)
+    except ValueError:
+        return None
 
 
 async def _write_progress(cache: Cache) -> None:

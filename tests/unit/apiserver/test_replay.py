@@ -148,3 +148,13 @@ async def test_a_cursor_from_before_a_new_beginning_stays_cut_off() -> None:
         await seen(cache, revisions[0], 1)
         with pytest.raises(Lagging):
             pods.read(old)
+
+
+async def test_what_was_no_object_of_ours_for_a_while_was_away_for_a_while() -> None:
+    store = MemoryStore()
+    first = await write(store, 0)
+    spoiled = (await store.txn([], [Put(KEY, b"k8s\0 in protobuf")])).revision
+    await store.txn([], [Put(KEY, b"nor is this")])
+    mended = await write(store, 1)
+    async with started(store) as cache:
+        assert await seen(cache, first, 2) == [("DELETED", spoiled), ("ADDED", mended)]

@@ -244,3 +244,20 @@ async def test_a_compacted_store_is_listed_again() -> None:
     assert cache.entry(PODS, kv.key) is not None
     running.cancel()
     await store.close()
+
+
+async def test_what_is_no_object_of_ours_stops_nobody_and_is_not_served() -> None:
+    store, key = MemoryStore(), "/registry/pods/default/b"
+    await store.txn([], [Put("/registry/pods/default/a", b"k8s\0 in protobuf")])
+    await store.txn([], [Put(key, entry_kv("b", 0).value)])
+    cache = Cache(store)
+    following = asyncio.create_task(cache.run())
+    await asyncio.wait([following, asyncio.create_task(cache.ready.wait())], return_when=asyncio.FIRST_COMPLETED)
+    assert [*cache.of(PODS).entries] == [key]
+    watching = Watching(await watch(cache, PODS, resource_version="3", bookmarks=True, stopping=asyncio.Event()))
+    await store.txn([], [Put(key, b"nor is this")])
+    assert await watching.seen(1) == [("DELETED", "b")]
+    assert not cache.of(PODS).entries
+    following.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await following
