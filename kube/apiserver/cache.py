@@ -262,6 +262,11 @@ class Cache:
         """What the cache holds now; may lag behind the store."""
         return self.resources[resource].entries.get(key)
 
+    def check_ready(self) -> None:
+        """Raises ServiceUnavailable until everything is in: what the cache lacks is not therefore absent."""
+        if not self.ready.is_set():
+            raise errors.ServiceUnavailable("storage is (re)initializing", details={"retryAfterSeconds": 1})
+
     async def fresh(self) -> int:
         """Wait until everything stored before this call is in; returns the revision reached. Raises Unavailable."""
         revision = await self._current_revision()

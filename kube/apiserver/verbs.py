@@ -63,8 +63,7 @@ class Verbs:
         return entry
 
     async def _await_version(self, resource_version: str) -> None:
-        if not self.cache.ready.is_set():
-            raise errors.ServiceUnavailable("storage is (re)initializing", details={"retryAfterSeconds": 1})
+        self.cache.check_ready()
         if resource_version == "":
             await self.cache.fresh()
         elif resource_version != "0":

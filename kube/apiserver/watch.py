@@ -75,7 +75,7 @@ async def watch(
     shown_as: Resource | None = None,
     stopping: asyncio.Event,
 ) -> AsyncGenerator[bytes, None]:
-    """The lines of a watch. Raises Expired before the first line; later errors are lines themselves.
+    """The lines of a watch. Raises Expired, ServiceUnavailable before the first line; later errors are lines.
 
     `resource_version` "" or "0" begins with the present objects as ADDED; N goes on after revision N. Bookmarks are of
     the kind `shown_as`.
@@ -85,7 +85,9 @@ async def watch(
     initial = send_initial_events if send_initial_events is not None else resource_version in ("", "0")
     if resource_version == "":
         await cache.fresh()
-    elif resource_version != "0":
+    elif resource_version == "0":
+        cache.check_ready()
+    else:
         await cache.reach(int(resource_version))
     start: list[Entry] = []
     if initial:

@@ -261,3 +261,9 @@ async def test_what_is_no_object_of_ours_stops_nobody_and_is_not_served() -> Non
     following.cancel()
     with pytest.raises(asyncio.CancelledError):
         await following
+
+
+async def test_a_cache_that_is_not_filled_yet_is_not_shown_as_an_empty_cluster() -> None:
+    cache = Cache(MemoryStore())
+    with pytest.raises(errors.ServiceUnavailable, match="initializing"):
+        await watch(cache, PODS, resource_version="0", send_initial_events=True, stopping=asyncio.Event())
