@@ -105,7 +105,8 @@ class Change:
         return self._line
 
     def last_state(self) -> bytes:
-        """Of a deleted object: its last value, at the revision of the deletion (as upstream sends it)."""
+        """Of an object that is deleted, or gone from a selection: its last value, at the revision of that (as upstream
+        sends it)."""
         assert self.previous is not None
         old, new = (f'"resourceVersion":"{r}"'.encode() for r in (self.previous.revision, self.revision))
         return self.previous.value.replace(old, new, 1)

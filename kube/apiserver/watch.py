@@ -31,7 +31,7 @@ Render = Callable[[bytes], bytes]
 """How an object is shown: as it is, or as a Table."""
 
 
-def turned(change: Change, match: Match, prefix: str) -> tuple[str, bytes] | None:
+def turned(change: Change, match: Match) -> tuple[str, bytes] | None:
     """The event a watcher with a selector sees: its type and the object's bytes; None if it does not concern it."""
     now = change.current is not None and match(change.current)
     before = change.previous is not None and match(change.previous)
@@ -39,10 +39,8 @@ def turned(change: Change, match: Match, prefix: str) -> tuple[str, bytes] | Non
         assert change.current is not None
         return ("MODIFIED" if before else "ADDED"), change.current.value
     if before:
-        if change.current is None:
-            return "DELETED", change.last_state()
-        # The object lives on, but not for this watcher: it gets the state that made it leave the selection.
-        return "DELETED", change.current.value
+        # It may live on, but not for this watcher, who does not see the state that made it leave the selection.
+        return "DELETED", change.last_state()
     return None
 
 
@@ -151,7 +149,7 @@ async def _stream(
             if match is None and render is None:
                 lines.append(change.line)
                 continue
-            event = turned(change, match or _everything, prefix)
+            event = turned(change, match or _everything)
             if event is not None:
                 lines.append(event_line(event[0], show(event[1])))
         if changes:

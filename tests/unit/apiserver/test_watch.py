@@ -106,6 +106,19 @@ async def test_an_object_that_leaves_or_joins_the_selection(server: Any) -> None
     assert await watching.seen(4) == [("ADDED", "a"), ("DELETED", "a"), ("ADDED", "a"), ("MODIFIED", "a")]
 
 
+async def test_an_object_that_leaves_is_told_as_it_was_when_it_was_selected(server: Any) -> None:
+    """ "return a delete event with the previous object content, but with the event's resource version" (cacher)"""
+    selector = labels.parse("app=x")
+    watching = await start(server, match=lambda entry: selector.matches(entry.labels))
+    await create(server, "a", app="x")
+    await watching.next()
+    await relabel(server, "a", app="y", secret="others")
+    event = await watching.next()
+    meta = event["object"]["metadata"]
+    assert (event["type"], meta["labels"]) == ("DELETED", {"app": "x"})
+    assert meta["resourceVersion"] == str(await server.cache.fresh())
+
+
 async def test_one_object_is_watched_by_its_name(server: Any) -> None:
     watching = await start(server, name="a")
     await create(server, "ab")
