@@ -15,7 +15,7 @@ from kube.api.meta import Object
 from kube.api.resources import Resource
 from kube.apiserver import views
 from kube.apiserver.request import Request, Response
-from kube.apiserver.watch import error_line
+from kube.apiserver.watch import Render, error_line
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -53,6 +53,12 @@ def json(data: dict[str, Any], status: int = 200) -> Response:
 def rendered(view: views.View, resource: Resource, value: bytes) -> bytes:
     """A stored value as the resource's version has it, in a view."""
     return view.one(resource, conversion.shown(resource, value))
+
+
+def followed(view: views.View, resource: Resource) -> tuple[Render, Render]:
+    """How a watch shows stored values in a view, and how its bookmarks, which are of the resource's own version."""
+    show = view.follow(resource)
+    return (lambda value: show(conversion.shown(resource, value))), show
 
 
 def view_of(request: Request) -> tuple[views.View, str]:

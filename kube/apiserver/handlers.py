@@ -124,6 +124,8 @@ class Handlers:
             parse_version(version)
         timeout = query.integer("timeoutSeconds")
         view, _ = answers.view_of(request)
+        as_stored = view.plain and resource.shows is None
+        render, render_bookmark = (None, None) if as_stored else answers.followed(view, resource)
         lines = await watch(
             self.cache,
             resource.stored,
@@ -134,9 +136,8 @@ class Handlers:
             send_initial_events=query.flag("sendInitialEvents") if query.all("sendInitialEvents") else None,
             bookmarks=query.flag("allowWatchBookmarks"),
             timeout=None if timeout is None else float(timeout),
-            render=None
-            if view.plain and resource.shows is None
-            else lambda value: answers.rendered(view, resource, value),
+            render=render,
+            render_bookmark=render_bookmark,
             shown_as=resource,
             stopping=self.stopping,
         )

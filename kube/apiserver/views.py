@@ -7,8 +7,8 @@ The client names what it takes in `Accept`, best first; the first that we can ma
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache, partial
 from typing import Any, Protocol
 
 import orjson
@@ -36,6 +36,9 @@ class View(Protocol):
     def many(self, resource: Resource, meta: Mapping[str, Any], values: Iterable[bytes]) -> bytes:
         """A list, with its metadata."""
 
+    def follow(self, resource: Resource) -> Callable[[bytes], bytes]:
+        """What shows the objects of one watch, one after the other."""
+
 
 class Plain:
     """As it is."""
@@ -47,6 +50,9 @@ class Plain:
 
     def many(self, resource: Resource, meta: Mapping[str, Any], values: Iterable[bytes]) -> bytes:
         return _listed(f"{resource.kind}List", resource.api_version, meta, values)
+
+    def follow(self, resource: Resource) -> Callable[[bytes], bytes]:
+        return partial(self.one, resource)
 
 
 class Table:
@@ -61,13 +67,30 @@ class Table:
         self._include = include
 
     def one(self, resource: Resource, value: bytes) -> bytes:
+        return orjson.dumps(self._table(resource, value))
+
+    def _table(self, resource: Resource, value: bytes) -> dict[str, Any]:
         obj = resource.model.parse(value)
-        return orjson.dumps(printers.table(resource, [obj], obj.metadata.resourceVersion, self._include))
+        return printers.table(resource, [obj], obj.metadata.resourceVersion, self._include)
 
     def many(self, resource: Resource, meta: Mapping[str, Any], values: Iterable[bytes]) -> bytes:
         objects = [resource.model.parse(value) for value in values]
         table = printers.table(resource, objects, str(meta["resourceVersion"]), self._include)
         return orjson.dumps({**table, "metadata": meta})
+
+    def follow(self, resource: Resource) -> Callable[[bytes], bytes]:
+        """Only the first table names the columns (handlers/watch.go: NoHeaders)."""
+        named = False
+
+        def show(value: bytes) -> bytes:
+            nonlocal named
+            table = self._table(resource, value)
+            if named:
+                table["columnDefinitions"] = None
+            named = True
+            return orjson.dumps(table)
+
+        return show
 
 
 class Metadata:
@@ -81,6 +104,9 @@ class Metadata:
 
     def many(self, resource: Resource, meta: Mapping[str, Any], values: Iterable[bytes]) -> bytes:
         return _listed("PartialObjectMetadataList", META, meta, (self.one(resource, value) for value in values))
+
+    def follow(self, resource: Resource) -> Callable[[bytes], bytes]:
+        return partial(self.one, resource)
 
 
 def _listed(kind: str, api_version: str, meta: Mapping[str, Any], values: Iterable[bytes]) -> bytes:

@@ -44,13 +44,16 @@ def turned(change: Change, match: Match) -> tuple[str, bytes] | None:
     return None
 
 
-def bookmark(resource: Resource, revision: int, annotations: dict[str, str] | None = None) -> bytes:
+def bookmark(
+    resource: Resource, revision: int, annotations: dict[str, str] | None = None, render: Render | None = None
+) -> bytes:
     """A line that says: you have seen everything up to here."""
     meta: dict[str, object] = {"resourceVersion": str(revision), "creationTimestamp": None}
     if annotations:
         meta["annotations"] = annotations
     value = {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": meta}
-    return event_line("BOOKMARK", orjson.dumps(value))
+    line = orjson.dumps(value)
+    return event_line("BOOKMARK", line if render is None else render(line))
 
 
 def error_line(error: errors.ApiError) -> bytes:
@@ -70,13 +73,14 @@ async def watch(
     bookmarks: bool = False,
     timeout: float | None = None,
     render: Render | None = None,
+    render_bookmark: Render | None = None,
     shown_as: Resource | None = None,
     stopping: asyncio.Event,
 ) -> AsyncGenerator[bytes, None]:
     """The lines of a watch. Raises Expired, ServiceUnavailable before the first line; later errors are lines.
 
     `resource_version` "" or "0" begins with the present objects as ADDED; N goes on after revision N. Bookmarks are of
-    the kind `shown_as`.
+    the kind `shown_as`, and shown by `render_bookmark`.
     """
     objects = cache.of(resource)
     prefix = keys.object_key(resource, namespace, name) if name else keys.prefix(resource, namespace)
@@ -102,7 +106,7 @@ async def watch(
         cache, resource, prefix, bool(name), match, cursor, seen, start,
         initial_end=bool(send_initial_events), bookmarks=bookmarks,
         timeout=random.uniform(*DEFAULT_TIMEOUT) if timeout is None else timeout,
-        render=render, shown_as=shown_as or resource, stopping=stopping,
+        render=render, render_bookmark=render_bookmark, shown_as=shown_as or resource, stopping=stopping,
     )  # fmt: skip
 
 
@@ -120,6 +124,7 @@ async def _stream(
     bookmarks: bool,
     timeout: float,
     render: Render | None,
+    render_bookmark: Render | None,
     shown_as: Resource,
     stopping: asyncio.Event,
 ) -> AsyncGenerator[bytes, None]:
@@ -133,7 +138,7 @@ async def _stream(
         sent.inc(len(start))
         yield b"".join(event_line("ADDED", show(entry.value)) for entry in start)
     if initial_end and bookmarks:
-        yield bookmark(shown_as, seen, INITIAL_EVENTS_END)
+        yield bookmark(shown_as, seen, INITIAL_EVENTS_END, render_bookmark)
     while not stopping.is_set():
         try:
             changes = objects.read(cursor)
@@ -167,12 +172,12 @@ async def _stream(
         if now >= end:
             break
         if bookmarks and now >= next_bookmark:
-            yield bookmark(shown_as, max(seen, cache.revision))
+            yield bookmark(shown_as, max(seen, cache.revision), render=render_bookmark)
             next_bookmark = now + BOOKMARK_PERIOD
         await objects.wait(min(end, next_bookmark if bookmarks else end) - now)
     # Not to who lags behind when the server stops: it would go on from there, and never hear of what it was not sent.
     if bookmarks and cursor == objects.end():
-        yield bookmark(shown_as, max(seen, cache.revision))
+        yield bookmark(shown_as, max(seen, cache.revision), render=render_bookmark)
 
 
 def _everything(entry: Entry) -> bool:

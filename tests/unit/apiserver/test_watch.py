@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import pytest
 
 from kube.api import errors, labels
@@ -280,3 +281,37 @@ async def test_a_cache_that_is_not_filled_yet_is_not_shown_as_an_empty_cluster()
     cache = Cache(MemoryStore())
     with pytest.raises(errors.ServiceUnavailable, match="initializing"):
         await watch(cache, PODS, resource_version="0", send_initial_events=True, stopping=asyncio.Event())
+
+
+META_V1 = "g=meta.k8s.io;v=v1"
+
+
+async def watched(http: httpx.AsyncClient, view: str) -> list[dict[str, Any]]:
+    """The initial events of a watch, and its bookmarks, in a view."""
+    query = "watch=1&sendInitialEvents=1&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=1&timeoutSeconds=-1"
+    accept = {"accept": f"application/json;as={view};{META_V1}"}
+    answer = await http.get(f"/api/v1/namespaces/default/pods?{query}", headers=accept)
+    return [json.loads(line) for line in answer.text.splitlines()]
+
+
+async def test_who_watches_metadata_can_read_the_bookmarks(server: Any, http: httpx.AsyncClient) -> None:
+    await create(server, "a")
+    events = await watched(http, "PartialObjectMetadata")
+    assert [event["type"] for event in events] == ["ADDED", "BOOKMARK", "BOOKMARK"]
+    for event in events:
+        kind = event["object"]["kind"], event["object"]["apiVersion"]
+        assert kind == ("PartialObjectMetadata", "meta.k8s.io/v1")
+    assert events[1]["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+
+
+async def test_only_the_first_table_of_a_watch_names_the_columns(server: Any, http: httpx.AsyncClient) -> None:
+    for name in "ab":
+        await create(server, name)
+    events = await watched(http, "Table")
+    assert [event["type"] for event in events] == ["ADDED", "ADDED", "BOOKMARK", "BOOKMARK"]
+    assert {event["object"]["kind"] for event in events} == {"Table"}
+    assert [bool(event["object"]["columnDefinitions"]) for event in events] == [True, False, False, False]
+    assert [event["object"]["rows"][0]["cells"][0] for event in events[:2]] == ["a", "b"]
+    revision = str(await server.cache.fresh())
+    assert events[2]["object"]["metadata"]["resourceVersion"] == revision
+    assert (await watched(http, "Table"))[0]["object"]["columnDefinitions"], "each watch has its own first one"
