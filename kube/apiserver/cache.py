@@ -418,5 +418,12 @@ def _apply(cache: ResourceCache, key: str, kv: KeyValue | None, revision: int) -
         cache.apply(key, None, revision)
 
 
+def entries_of(resource: Resource, items: Iterable[KeyValue]) -> Iterator[Entry]:
+    """The objects among what the store has."""
+    for kv in items:
+        with suppress(ValueError):  # of somebody else; _apply() has told
+            yield Entry(resource, kv)
+
+
 Match = Callable[[Entry], bool]
 """What a selector comes down to."""

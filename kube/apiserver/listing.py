@@ -20,6 +20,14 @@ class ListOptions:
     resource_version: str = ""
     resource_version_match: str = ""
 
+    @property
+    def exact(self) -> bool:
+        """The list of that very version is wanted. Who names a version and a limit, and says nothing more, means that,
+        too (etcd3/store.go: resolveGetListRev, "legacy case")."""
+        if self.resource_version_match:
+            return self.resource_version_match == "Exact"
+        return self.limit > 0 and self.resource_version not in ("", "0")
+
     def match(self) -> Match | None:
         """One function for all conditions; None if there are none."""
         conditions: list[Match] = []

@@ -20,7 +20,7 @@ from kube.api.meta import DeleteOptions, Object, now
 from kube.api.names import generate_name
 from kube.api.resources import LIMIT_RANGES, NAMESPACES, RESOURCE_QUOTAS, Resource
 from kube.apiserver import deletion, paging
-from kube.apiserver.cache import Cache, Entry, Match
+from kube.apiserver.cache import Cache, Entry, Match, entries_of
 from kube.apiserver.listing import Listing, ListOptions, page, parse_version
 from kube.apiserver.quota import Quotas
 from kube.apiserver.registry.strategy import Strategy
@@ -31,6 +31,9 @@ GENERATED_NAME_TRIES = 8
 
 ADMIT_AGAIN = 0.05
 """Seconds between looks at whether an object can be admitted by now."""
+
+READ_AT_ONCE = 1000
+"""Objects that are read at once to find those that a selector selects."""
 
 LEASE_SLACK = 60.0
 """Objects that expire share a lease for so many seconds: a lease an object would cost as much as the object."""
@@ -78,12 +81,11 @@ class Verbs:
             if options.resource_version not in ("", "0"):
                 raise errors.BadRequest("specifying resource version is not allowed when using continue")
             exact, after = paging.decode(options.continue_, prefix)
-        elif options.resource_version_match == "Exact":
+        elif options.exact:
             exact = parse_version(options.resource_version)
             await self._await_version(options.resource_version)
         if exact > 0:
             return await self._list_at(resource, prefix, exact, after, match, options.limit)
-        # With a limit, "at least as new as N" is answered from now: the pages that follow must be of one revision.
         await self._await_version(options.resource_version)
         revision = self.cache.revision
         found = self.cache.of(resource).select(prefix, after)
@@ -93,13 +95,22 @@ class Verbs:
     async def _list_at(
         self, resource: Resource, prefix: str, revision: int, after: str, match: Match | None, limit: int
     ) -> Listing:
-        try:
-            found_at = await self.store.list(prefix, after=after, revision=revision)
-        except Compacted:
-            raise paging.expired(after, prefix) from None
-        found = (Entry(resource, kv) for kv in found_at.items)
-        entries = [entry for entry in found if match is None or match(entry)]
-        return page(entries, revision, prefix, limit, counted=match is None)
+        """The page behind a key, out of the store: what is not shown is not read, but for what is not selected."""
+        step = limit if match is None or not limit else max(limit, READ_AT_ONCE)
+        entries: list[Entry] = []
+        last = after
+        while True:
+            try:
+                found = await self.store.list(prefix, limit=step, after=last, revision=revision)
+            except Compacted:
+                raise paging.expired(after, prefix) from None
+            entries += (entry for entry in entries_of(resource, found.items) if match is None or match(entry))
+            if match is None:
+                token = paging.encode(revision, found.items[-1].key, prefix) if found.remaining else ""
+                return Listing(entries, revision, token, found.remaining or None)
+            if not found.remaining or len(entries) > limit:
+                return page(entries, revision, prefix, limit, counted=False)
+            last = found.items[-1].key
 
     # Writes
 

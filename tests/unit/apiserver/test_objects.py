@@ -154,6 +154,52 @@ async def test_a_list_comes_in_pages_of_one_revision(http: httpx.AsyncClient) ->
     assert "continue" not in second["metadata"]
 
 
+async def test_a_page_of_a_version_is_of_that_very_version(http: httpx.AsyncClient) -> None:
+    """resourceVersionMatch unset, limit=<n>, resourceVersion other than 0: "Exact" (api-concepts)"""
+    await http.post(PODS, json=pod("a"))
+    before = (await http.get(PODS)).json()["metadata"]["resourceVersion"]
+    await http.post(PODS, json=pod("b"))
+    page = (await http.get(PODS, params={"limit": 9, "resourceVersion": before})).json()
+    assert [item["metadata"]["name"] for item in page["items"]] == ["a"]
+    assert page["metadata"]["resourceVersion"] == before
+    newer = {"limit": 9, "resourceVersion": before, "resourceVersionMatch": "NotOlderThan"}
+    assert len((await http.get(PODS, params=newer)).json()["items"]) == 2
+
+
+@pytest.mark.parametrize(("selector", "remaining"), [("", 15), ("app=x", None)])
+async def test_a_page_reads_no_more_of_the_store_than_it_shows(
+    http: httpx.AsyncClient, server: Any, monkeypatch: pytest.MonkeyPatch, selector: str, remaining: int | None
+) -> None:
+    for number in range(20):
+        body = pod(f"p{number:02}")
+        body["metadata"]["labels"] = {"app": "x" if number % 2 or not selector else "y"}
+        await http.post(PODS, json=body)
+    read: list[int] = []
+    list_ = server.store.list
+
+    async def counted(*args: Any, **options: Any) -> Any:
+        found = await list_(*args, **options)
+        read.append(len(found.items))
+        return found
+
+    monkeypatch.setattr(server.store, "list", counted)
+    monkeypatch.setattr("kube.apiserver.verbs.READ_AT_ONCE", 4)
+    query: dict[str, Any] = {"limit": 2, "labelSelector": selector}
+    first = (await http.get(PODS, params=query)).json()
+    assert not read, "the first page is in memory"
+    names = [item["metadata"]["name"] for item in first["items"]]
+    query["limit"] = 3
+    second = (await http.get(PODS, params={**query, "continue": first["metadata"]["continue"]})).json()
+    assert second["metadata"].get("remainingItemCount") == remaining
+    assert sum(read) <= 8
+    names += [item["metadata"]["name"] for item in second["items"]]
+    query["limit"] = 100
+    last = (await http.get(PODS, params={**query, "continue": second["metadata"]["continue"]})).json()
+    names += [item["metadata"]["name"] for item in last["items"]]
+    assert names == [f"p{number:02}" for number in range(20) if number % 2 or not selector]
+    assert "continue" not in last["metadata"]
+
+
 @pytest.mark.parametrize(
     ("kind", "patch"),
     [
