@@ -70,9 +70,7 @@ class Api:
         except errors.ApiError as error:
             response = error_response(error)
         except Unavailable as error:
-            response = error_response(
-                errors.ServiceUnavailable(f"etcd is unavailable: {error}", details={"retryAfterSeconds": 1})
-            )
+            response = error_response(without_store(error))
         except TooLarge as error:
             response = error_response(errors.RequestEntityTooLarge(f"the object is too large for the store: {error}"))
         except Exception:
@@ -181,6 +179,11 @@ async def _read_body(receive: Receive, headers: Mapping[bytes, bytes]) -> bytes:
 
 def _too_large() -> errors.RequestEntityTooLarge:
     return errors.RequestEntityTooLarge(f"Request entity too large: limit is {MAX_BODY}")
+
+
+def without_store(error: Unavailable) -> errors.ServiceUnavailable:
+    """The answer while the store is away."""
+    return errors.ServiceUnavailable(f"etcd is unavailable: {error}", details={"retryAfterSeconds": 1})
 
 
 def error_response(error: errors.ApiError) -> Response:

@@ -149,13 +149,14 @@ class Rbac:
     """The authorizer."""
 
     def __init__(self, cache: Cache) -> None:
+        self._cache = cache
         self._cluster_roles = _Made(cache, resources.CLUSTER_ROLES, _role)
         self._roles = _Made(cache, resources.ROLES, _role)
         self._cluster_bindings = _Made(cache, resources.CLUSTER_ROLE_BINDINGS, _binding)
         self._bindings = _Made(cache, resources.ROLE_BINDINGS, _binding)
 
     def decide(self, wanted: Attributes) -> Decision:
-        """Whether a role allows it."""
+        """Whether a role allows it. Raises ServiceUnavailable while no roles are known."""
         missing: list[str] = []
         for binding, subject in self._of(wanted.user, wanted.namespace):
             role = self._role_of(binding)
@@ -203,6 +204,9 @@ class Rbac:
         return self.role(binding.role_kind, binding.role_name, binding.namespace)
 
     def _of(self, user: UserInfo, namespace: str) -> Iterator[tuple[Binding, str]]:
+        if not self._cache.revision:
+            # Nothing is known yet: a refusal would be believed, and remembered. (Later an old view will do.)
+            self._cache.check_ready()
         for binding in self._cluster_bindings.all():
             if subject := binding.subject(user):
                 yield binding, subject

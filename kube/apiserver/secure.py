@@ -13,10 +13,11 @@ from kube.api import errors
 from kube.api.authentication import UserInfo
 from kube.apiserver import authorization, impersonation, websocket
 from kube.apiserver.access import Access
-from kube.apiserver.app import error_response, send_response
+from kube.apiserver.app import error_response, send_response, without_store
 from kube.apiserver.asgi import Application, Receive, Scope, Send
 from kube.apiserver.authentication import USER, Peer
 from kube.apiserver.protocol import HttpProtocol
+from kube.store.store import Unavailable
 
 PEER = "kube.peer"
 """Where a scope has its connection's Peer."""
@@ -35,6 +36,9 @@ class Secure:
         except errors.ApiError as error:
             await _refuse(error, scope, receive, send)
             return
+        except Unavailable as error:
+            await _refuse(without_store(error), scope, receive, send)
+            return
         # Nobody behind needs the credentials; a pod that is asked through the proxy must not see them.
         scope["headers"] = [each for each in scope["headers"] if each[0] != b"authorization"
                             and not each[0].startswith(impersonation.PREFIX)]  # fmt: skip
@@ -45,7 +49,7 @@ class Secure:
             USER.reset(token)
 
     async def _admit(self, scope: Scope) -> UserInfo:
-        """Who asks, and may. Raises Unauthorized, Forbidden."""
+        """Who asks, and may. Raises Unauthorized, Forbidden, Unavailable."""
         headers = scope["headers"]
         asker = await self._access.authentication.user(scope.get(PEER), headers)
         user = impersonation.impersonated(asker, headers, self._access.authorizer)

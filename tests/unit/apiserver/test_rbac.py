@@ -21,6 +21,7 @@ from kube.apiserver.options import from_args, parser
 from kube.apiserver.pages import pages
 from kube.apiserver.rbac import Rule, in_words, missing_rights
 from kube.apiserver.secure import Secure
+from kube.store.memory import MemoryStore
 from tests.unit.apiserver.conftest import Server
 
 CORE, RBAC = "/api/v1/namespaces/default", "/apis/rbac.authorization.k8s.io/v1"
@@ -384,3 +385,25 @@ def pods(*verbs: str, names: tuple[str, ...] = ()) -> Rule:
 )  # fmt: skip
 def test_what_is_given_and_not_owned(owned: list[Rule], given: Rule, missing: str) -> None:
     assert in_words(missing_rights(owned, [given])) == missing
+
+
+async def test_before_the_roles_are_known_nobody_is_told_that_he_may_not(tmp_path: Path) -> None:
+    async with made(Server(MemoryStore()), tmp_path, "--authorization-mode=RBAC") as cluster:
+        answer = await cluster["alice"].get(f"{CORE}/pods")
+        assert (answer.status_code, answer.json()["message"]) == (503, "storage is (re)initializing")
+        assert answer.headers["retry-after"] == "1"
+
+
+async def test_a_store_that_is_away_when_a_token_is_looked_at_is_told_of(server: Server, tmp_path: Path) -> None:
+    async with made(server, tmp_path, "--authorization-mode=RBAC") as cluster:
+        body = {"metadata": {"name": "robot"}}
+        assert (await cluster["root"].post(f"{CORE}/serviceaccounts", json=body)).status_code == 201
+        issued = await cluster["root"].post(f"{CORE}/serviceaccounts/robot/token", json={"spec": {}})
+        assert (await cluster["root"].delete(f"{CORE}/serviceaccounts/robot")).status_code == 200
+        await server.cache.fresh()
+        server.store.down = True
+        headers = {"authorization": f"Bearer {issued.json()['status']['token']}"}
+        answer = await cluster[""].get(f"{CORE}/pods", headers=headers)
+        server.store.down = False
+        assert (answer.status_code, answer.json()["reason"]) == (503, "ServiceUnavailable")
+        assert answer.headers["retry-after"] == "1"
