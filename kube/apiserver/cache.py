@@ -275,7 +275,8 @@ class Cache:
         return self.revision
 
     async def reach(self, revision: int, timeout: float = 3.0) -> None:
-        """Wait until the cache holds everything up to a revision. Raises errors.Timeout, with upstream's message."""
+        """Wait until the cache holds everything up to a revision. Raises errors.Timeout, with upstream's message,
+        or ServiceUnavailable if there is nothing yet."""
         if self.revision >= revision:
             return
         future = asyncio.get_running_loop().create_future()
@@ -284,6 +285,8 @@ class Cache:
             async with asyncio.timeout(timeout):
                 await future
         except TimeoutError:
+            if not self.revision:
+                self.check_ready()  # no version is too large for who knows nothing yet
             why = f"Too large resource version: {revision}, current: {self.revision}"
             raise errors.Timeout(why, details={"causes": [{"reason": "ResourceVersionTooLarge", "message": why}],
                                                "retryAfterSeconds": 1}) from None  # fmt: skip

@@ -193,7 +193,19 @@ class ApiSource(Source[T]):
 
     async def watch(self, revision: int) -> AsyncGenerator[Batch[T], None]:
         changes = self._client.watch(self._model, self._namespace, resource_version=str(revision), fields=self._fields)
-        async for event in changes:
-            if event.object is not None:
-                event = dataclasses.replace(event, object=self.transform(event.object))
-            yield [event]
+        try:
+            async for event in changes:
+                if event.object is not None:
+                    event = dataclasses.replace(event, object=self.transform(event.object))
+                yield [event]
+        except errors.Timeout as error:
+            if not _is_too_large(error):
+                raise
+            # As in EtcdSource.watch: what we have seen, the store may never come to.
+            raise errors.Expired(error.message) from None
+
+
+def _is_too_large(error: errors.Timeout) -> bool:
+    """The apiserver has not come to the version that it was asked for (errors.IsTooLargeResourceVersionError)."""
+    causes = error.details.get("causes") if error.details else None
+    return any(isinstance(cause, dict) and cause.get("reason") == "ResourceVersionTooLarge" for cause in causes or ())

@@ -315,3 +315,13 @@ async def test_only_the_first_table_of_a_watch_names_the_columns(server: Any, ht
     revision = str(await server.cache.fresh())
     assert events[2]["object"]["metadata"]["resourceVersion"] == revision
     assert (await watched(http, "Table"))[0]["object"]["columnDefinitions"], "each watch has its own first one"
+
+
+async def test_a_server_that_knows_nothing_yet_says_of_no_version_that_it_is_too_large() -> None:
+    """Or all clients of one that takes long to start would list again."""
+    cache = Cache(MemoryStore())
+    with pytest.raises(errors.ServiceUnavailable, match="initializing"):
+        await cache.reach(7, timeout=0.01)
+    cache.revision = 3
+    with pytest.raises(errors.Timeout, match="Too large resource version: 7, current: 3"):
+        await cache.reach(7, timeout=0.01)

@@ -180,3 +180,15 @@ async def test_an_informer_lists_watches_resumes_and_lists_again() -> None:
         "list",
         "20",
     ]
+
+
+async def test_an_apiserver_that_has_not_come_so_far_is_listed_again() -> None:
+    """Its store was put back to an earlier state: the revision that we have seen may never come."""
+    why = "Too large resource version: 7, current: 3"
+    causes = [{"reason": "ResourceVersionTooLarge", "message": why}]
+    status = errors.Timeout(why, details={"causes": causes, "retryAfterSeconds": 1}).to_dict()
+    for answer in (json(status, 504), stream(b'{"type":"ERROR","object":%s}\n' % orjson.dumps(status))):
+        with pytest.raises(errors.Expired, match="Too large resource version"):
+            await watched(answer)
+    with pytest.raises(errors.Timeout):
+        await watched(json(errors.Timeout("etcdserver: request timed out").to_dict(), 504))
