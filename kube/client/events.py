@@ -128,10 +128,11 @@ class Correlator:
         about, source = event.involvedObject, event.source
         of_object = (
             source.component, source.host,
-            about.kind, about.namespace, about.name, about.uid, about.apiVersion, about.fieldPath,
+            about.kind, about.namespace, about.name, about.uid, about.apiVersion,
         )  # fmt: skip
         what = (*of_object, event.type, event.reason, event.reportingComponent, event.reportingInstance)
-        key: tuple[str, ...] = (*what, event.message)
+        # A pod has one measure for all its containers, each of which has events of its own.
+        key: tuple[str, ...] = (*what, about.fieldPath, event.message)
         if self._is_one_of_many(what, event.message, at):
             event.message = f"(combined from similar events): {event.message}"
             key = what

@@ -102,6 +102,31 @@ class TestCorrelator:
         assert later.event.count == BURST + 2
         assert correlator.correlate(event(), 303) is None
 
+    def test_the_containers_of_a_pod_share_what_the_pod_may_have(self) -> None:
+        """The keys of the spam filter and of the aggregation have no fieldPath (client-go, events_cache.go)."""
+        correlator = Correlator()
+
+        def of_container(n: int, message: str) -> Event:
+            made = event(message=message)
+            made.involvedObject.fieldPath = f"spec.containers{{c{n}}}"
+            return made
+
+        results = [correlator.correlate(of_container(n, f"try {n}"), n) for n in range(12)]
+        assert [result is not None and result.event.message for result in results[8:]] == [
+            "try 8", "(combined from similar events): try 9", "(combined from similar events): try 10",
+            "(combined from similar events): try 11",
+        ]  # fmt: skip
+        assert all(correlator.correlate(of_container(n, "x"), 20) for n in range(BURST - 12))
+        assert correlator.correlate(of_container(99, "x"), 21) is None
+
+    def test_but_the_same_of_two_containers_are_two_events(self) -> None:
+        correlator, names = Correlator(), set()
+        for container in "ab":
+            made = event()
+            made.involvedObject.fieldPath = f"spec.containers{{{container}}}"
+            names.add(self.correlate(correlator, made).event.name)
+        assert len(names) == 2
+
 
 @asynccontextmanager
 async def recording(
