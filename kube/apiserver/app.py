@@ -123,7 +123,8 @@ class Api:
             return found
         query = Query(scope["query_string"])
         upgrade = upgrade_of(scope) if target.subresource in UPGRADED else None
-        if upgrade is not None or target.watch or query.flag("watch") or target.subresource in LONG_RUNNING:
+        watching = method in ("GET", "HEAD") and (target.watch or query.flag("watch"))
+        if upgrade is not None or watching or target.subresource in LONG_RUNNING:
             reads = upgrade is None and method not in ("GET", "HEAD")
             body = await _read_body(receive, headers) if reads else b""
             return await self._handlers.handle(Request(method, path, target, query, headers, body, upgrade))

@@ -135,7 +135,7 @@ class Handlers:
             resource_version=version,
             send_initial_events=query.flag("sendInitialEvents") if query.all("sendInitialEvents") else None,
             bookmarks=query.flag("allowWatchBookmarks"),
-            timeout=None if timeout is None else float(timeout),
+            timeout=float(timeout) if timeout else None,
             render=render,
             render_bookmark=render_bookmark,
             shown_as=resource,

@@ -89,9 +89,12 @@ class Query:
         if not values or not values[0]:
             return None
         try:
-            return int(values[0])
+            number = int(values[0])
         except ValueError:
             raise errors.BadRequest(f'strconv.ParseInt: parsing "{values[0]}": invalid syntax') from None
+        if not -(2**63) <= number < 2**63:
+            raise errors.BadRequest(f'strconv.ParseInt: parsing "{values[0]}": value out of range')
+        return number
 
     def items(self) -> Mapping[str, list[str]]:
         return self._values

@@ -60,7 +60,8 @@ async def test_aliases_in_reason_are_fine(http: httpx.AsyncClient) -> None:
 
 @pytest.mark.parametrize("query", ["limit=x", "resourceVersion=abc", "labelSelector=a%20b", "fieldSelector=spec.x%3D1",
                                    "watch=perhaps", "continue=!!", "timeoutSeconds=x&watch=1", "resourceVersion=-1",
-                                   "limit=-5&continue=e30"])  # fmt: skip
+                                   "limit=-5&continue=e30",
+                                   f"watch=1&timeoutSeconds={10**400}", f"limit={2**63}"])  # fmt: skip
 async def test_an_absurd_parameter_is_a_bad_request(http: httpx.AsyncClient, query: str) -> None:
     answer = await http.get(f"{PODS}?{query}")
     assert answer.status_code == 400, answer.text

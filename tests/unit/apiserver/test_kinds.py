@@ -144,7 +144,7 @@ async def test_both_lists_have_all_events_each_in_its_form(http: httpx.AsyncClie
 
 async def test_a_watch_and_its_bookmarks_are_of_the_kind_that_was_asked_for(http: httpx.AsyncClient) -> None:
     await http.post(f"{CORE}/events", json=named("e", involvedObject={"namespace": "default"}, message="m"))
-    query = {"watch": "1", "allowWatchBookmarks": "1", "timeoutSeconds": "0"}
+    query = {"watch": "1", "allowWatchBookmarks": "1", "timeoutSeconds": "-1"}
     query |= {"sendInitialEvents": "1", "resourceVersionMatch": "NotOlderThan"}
     async with asyncio.timeout(5):
         lines = [json.loads(line) for line in (await http.get(EVENTS, params=query)).text.splitlines()]

@@ -28,7 +28,7 @@ def counted(verb: str, code: str, scope: str, subresource: str = "") -> float:
         ("POST", PODS, "POST", "400", "resource"),
         ("DELETE", PODS, "DELETECOLLECTION", "200", "namespace"),
         ("DELETE", f"{PODS}/none", "DELETE", "404", "resource"),
-        ("GET", f"{PODS}?watch=1&timeoutSeconds=0", "WATCH", "200", "namespace"),
+        ("GET", f"{PODS}?watch=1&timeoutSeconds=-1", "WATCH", "200", "namespace"),
     ],
 )
 async def test_a_request_is_counted_by_upstreams_labels(

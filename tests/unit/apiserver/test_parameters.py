@@ -52,7 +52,7 @@ async def test_a_list_or_watch_that_contradicts_itself(http: httpx.AsyncClient, 
 
 
 async def test_a_watch_with_initial_events_needs_no_version(http: httpx.AsyncClient) -> None:
-    query = "watch=1&sendInitialEvents=1&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=1&timeoutSeconds=0"
+    query = "watch=1&sendInitialEvents=1&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=1&timeoutSeconds=-1"
     answer = await http.get(f"{PODS}?{query}")
     assert (answer.status_code, "k8s.io/initial-events-end" in answer.text) == (200, True)
 

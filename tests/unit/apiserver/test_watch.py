@@ -14,7 +14,10 @@ from kube.api import errors, labels
 from kube.api.core import Container, Pod, PodSpec
 from kube.api.meta import DeleteOptions, Object, ObjectMeta
 from kube.api.resources import PODS
+from kube.apiserver.app import Api
 from kube.apiserver.cache import Cache, Entry, Lagging, ResourceCache
+from kube.apiserver.discovery import Discovery
+from kube.apiserver.request import Query, Request, parse_path
 from kube.apiserver.watch import watch
 from kube.store import keys
 from kube.store.memory import MemoryStore
@@ -325,3 +328,25 @@ async def test_a_server_that_knows_nothing_yet_says_of_no_version_that_it_is_too
     cache.revision = 3
     with pytest.raises(errors.Timeout, match="Too large resource version: 7, current: 3"):
         await cache.reach(7, timeout=0.01)
+
+
+async def test_a_timeout_of_nothing_is_none(server: Any) -> None:
+    """ "timeout == 0 && minRequestTimeout > 0": the default (handlers/get.go)"""
+    target = parse_path("/api/v1/namespaces/default/pods")
+    assert target is not None
+    request = Request("GET", "", target, Query(b"watch=1&timeoutSeconds=0"), {})
+    response = await server.handlers.handle(request)
+    watching = Watching(response.stream)
+    await create(server, "a")
+    assert await watching.seen(1) == [("ADDED", "a")]
+    await create(server, "b")
+    assert await watching.seen(1) == [("ADDED", "b")]
+
+
+async def test_nothing_but_a_watch_is_let_in_as_one(server: Any) -> None:
+    app = Api(server.handlers, Discovery(), max_in_flight=0)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://kube") as http:
+        answer = await http.post("/api/v1/namespaces/default/pods?watch=1", json={})
+        assert answer.status_code == 429
+        answer = await http.get("/api/v1/namespaces/default/pods?watch=1&timeoutSeconds=-1")
+        assert answer.status_code == 200
