@@ -220,10 +220,13 @@ def controller(name: str, replicas: int, *containers: Manifest, **spec: Any) -> 
     }
 
 
-def web_controller(name: str, replicas: int, grace: int = 1) -> Manifest:
-    """A replication controller of web servers that are Ready when they answer."""
-    probe = {"httpGet": {"path": "/", "port": 80}, "periodSeconds": 1}
-    return controller(name, replicas, container(readinessProbe=probe), terminationGracePeriodSeconds=grace)
+def web_controller(name: str, replicas: int, linger: int = 0) -> Manifest:
+    """A replication controller of web servers that are Ready when they answer, and answer for some seconds more after
+    they were told to stop."""
+    fields: Manifest = {"readinessProbe": {"httpGet": {"path": "/", "port": 80}, "periodSeconds": 1}}
+    if linger:
+        fields["lifecycle"] = {"preStop": {"exec": {"command": ["sleep", str(linger)]}}}
+    return controller(name, replicas, container(**fields), terminationGracePeriodSeconds=linger + 1)
 
 
 def service(name: str, port: int = 80, protocol: str = "TCP", **spec: Any) -> Manifest:

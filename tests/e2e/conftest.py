@@ -85,14 +85,14 @@ def api(cluster: Cluster) -> Iterator[Api]:
 
 
 @pytest.fixture
-def web(api: Api) -> Callable[[int], Manifest]:
+def web(api: Api) -> Callable[..., Manifest]:
     """Makes a replication controller `web` and its service, waits until it answers; returns the service."""
     from tests.e2e.api import service, web_controller
     from tests.e2e.traffic import wait_backends
 
-    def make(replicas: int) -> Manifest:
+    def make(replicas: int, linger: int = 0) -> Manifest:
         made = api.create("services", service("web"))
-        api.create("replicationcontrollers", web_controller("web", replicas))
+        api.create("replicationcontrollers", web_controller("web", replicas, linger))
         pods = api.wait_pods("app=web", replicas)
         wait_backends(made["spec"]["clusterIP"], {pod["metadata"]["name"] for pod in pods})
         return made

@@ -17,7 +17,7 @@ from tests.e2e.node import Node
 from tests.e2e.traffic import Stream, backends, wait_backends
 from tests.e2e.waiting import eventually
 
-MakeWeb = Callable[[int], Manifest]
+MakeWeb = Callable[..., Manifest]
 
 ECHO = """
 import socket, sys
@@ -128,8 +128,10 @@ def test_hand_made_endpoints_of_a_service_without_a_selector(api: Api) -> None:
 def test_no_request_fails_when_a_backend_is_deleted_and_few_when_one_is_killed(
     api: Api, node: Node, web: MakeWeb
 ) -> None:
-    """The kernel knows of a killed backend when the proxy does; until then its turns are refused, and at once."""
-    address = web(3)["spec"]["clusterIP"]
+    """The kernel knows that a backend goes when the proxy does, some 30 ms after the kubelet: one that is asked to stop
+    has to answer so long (preStop); the turns of one that is killed are refused until then, and at once.
+    """
+    address = web(3, linger=1)["spec"]["clusterIP"]
     with Stream(address) as stream:
         stream.wait_more()
         api.delete("pods", min(api.names("app=web")))
