@@ -31,9 +31,11 @@ class LaggingSources(Sources):
         return _Lagging(self._sources.bound_pods(node), self._random, self._lag, self._cut)
 
 
-class _Lagging(Source[T]):
-    def __init__(self, source: Source[T], rng: random.Random, lag: float, cut: int) -> None:
-        self._source, self._random, self._lag, self._cut = source, rng, lag, cut
+class _Wrapped(Source[T]):
+    """Another source, as it is."""
+
+    def __init__(self, source: Source[T]) -> None:
+        self._source = source
 
     @property
     def transform(self) -> Callable[[T], T]:
@@ -42,6 +44,15 @@ class _Lagging(Source[T]):
     @transform.setter
     def transform(self, transform: Callable[[T], T]) -> None:
         self._source.transform = transform
+
+    async def list(self) -> tuple[list[T], int]:
+        return await self._source.list()
+
+
+class _Lagging(_Wrapped[T]):
+    def __init__(self, source: Source[T], rng: random.Random, lag: float, cut: int) -> None:
+        super().__init__(source)
+        self._random, self._lag, self._cut = rng, lag, cut
 
     async def list(self) -> tuple[list[T], int]:
         found = await self._source.list()
@@ -76,20 +87,10 @@ class LateSources(Sources):
         return self._sources.bound_pods(node)
 
 
-class _Late(Source[T]):
+class _Late(_Wrapped[T]):
     def __init__(self, source: Source[T], seconds: float) -> None:
-        self._source, self._seconds = source, seconds
-
-    @property
-    def transform(self) -> Callable[[T], T]:
-        return self._source.transform
-
-    @transform.setter
-    def transform(self, transform: Callable[[T], T]) -> None:
-        self._source.transform = transform
-
-    async def list(self) -> tuple[list[T], int]:
-        return await self._source.list()
+        super().__init__(source)
+        self._seconds = seconds
 
     async def watch(self, revision: int) -> AsyncGenerator[Batch[T], None]:
         async for batch in self._source.watch(revision):

@@ -370,15 +370,20 @@ async def test_a_pod_that_cannot_be_collected_keeps_no_other(api: MemoryApi) -> 
     assert tries.count("default/b") == 2, "its status, and its deletion"
 
 
+async def six_nodes(api: MemoryApi) -> None:
+    """n0 to n5, each with a pod: p0 to p5."""
+    for number in range(6):
+        await api.create(node(f"n{number}"))
+        await api.create(on(f"p{number}", f"n{number}"))
+
+
 @pytest.mark.looptime
 @pytest.mark.parametrize("seed", range(3))
 async def test_only_pods_of_silent_nodes_go_though_the_view_is_late_and_the_manager_is_killed(
     api: MemoryApi, seed: int
 ) -> None:
     rng = random.Random(seed)
-    for number in range(6):
-        await api.create(node(f"n{number}"))
-        await api.create(on(f"p{number}", f"n{number}"))
+    await six_nodes(api)
     beating = asyncio.ensure_future(keep_alive(api, *[f"n{number}" for number in range(1, 6)]))
     for _ in range(6):
         sources = LaggingSources(EtcdSources(api.store), rng.randrange(99), lag=rng.choice([0.1, 1.0, 5.0]))
@@ -398,9 +403,7 @@ async def test_only_pods_of_nodes_that_are_gone_are_collected_though_the_view_is
     api: MemoryApi, seed: int
 ) -> None:
     rng = random.Random(seed)
-    for number in range(6):
-        await api.create(node(f"n{number}"))
-        await api.create(on(f"p{number}", f"n{number}"))
+    await six_nodes(api)
     await api.delete(Node, "n0")
     for _ in range(8):
         sources = LaggingSources(EtcdSources(api.store), rng.randrange(99), lag=rng.choice([0.1, 5.0]), cut=3)
